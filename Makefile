@@ -1,0 +1,47 @@
+# Everything here works on a fresh clone. Only Python 3.13 must be there (python3.13, pyenv or uv).
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PORT ?= 7071
+REGIONS ?= 1
+PY := .venv/bin/python
+READY := .venv/.ready
+
+.PHONY: help run test check contract host key lock schema bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.txt requirements-dev.txt
+	@python=$$(bash .ci/find-python) || exit 1; echo "setting up .venv with $$python"; $$python -m venv --clear .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+run: $(READY)  ## the app on http://127.0.0.1:PORT with simulated models (PORT=7071 REGIONS=1)
+	@exec $(PY) -m local.run --port $(PORT) --regions $(REGIONS)
+
+test: check contract host  ## everything that must pass before a change lands
+
+check: $(READY)  ## lint, types, floors, unit and property tests: seconds
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && .venv/bin/lint-imports --no-cache
+	@$(PY) -m pytest tests/unit tests/property
+
+contract: $(READY)  ## the real SDKs and wire formats over loopback sockets
+	@$(PY) -m pytest tests/contract
+
+host: $(READY)  ## the app in the real Functions runtime, and `make run` as a user sees it
+	@$(PY) -m pytest tests/host
+
+key: $(READY)  ## a new caller key: NAME=frontend
+	@$(PY) -m local.key "$(NAME)"
+
+bench: $(READY)  ## what the router costs beside a bare relay, as ratios in one run
+	@$(PY) -m bench.relay
+
+schema: $(READY)  ## write fleet.schema.json from the code
+	@$(PY) -m local.schema
+
+lock: $(READY)  ## pin everything in pyproject.toml, with hashes
+	@bash .ci/lock
+
+clean:  ## remove what the other targets made
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Latency router for LLM applications."""
