@@ -210,10 +210,6 @@ class ContextTooLong(AttemptError):
     code = "context_length_exceeded"
     status = 400
 
-    def __init__(self, message: str, body: bytes = b"") -> None:
-        super().__init__(message)
-        self.body = body
-
 
 class RequestRejected(AttemptError):
     """The provider says the request is wrong (400, 422, content filter): passed on, never tried elsewhere."""
@@ -221,12 +217,10 @@ class RequestRejected(AttemptError):
     code = "request_rejected"
     retriable = False
 
-    def __init__(
-        self, message: str, status: int, body: bytes, param: str | None = None, vendor_code: str | None = None
-    ) -> None:
+    def __init__(self, message: str, status: int, param: str | None = None, vendor_code: str | None = None) -> None:
         super().__init__(message)
         self.status = status  # type: ignore[misc]  # the provider's own
-        self.body, self.param, self.vendor_code = body, param, vendor_code
+        self.param, self.vendor_code = param, vendor_code
 
 
 class Misconfigured(AttemptError):

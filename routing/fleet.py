@@ -16,13 +16,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from routing.errors import ConfigurationError
+from routing.errors import ConfigurationError, UnknownModel
 
 EARTH_RADIUS_KM = 6371.0
 # Least squares over 462 pairs of Azure regions, medians of 30 days to 2025-06-29 (Azure's published round trips):
 # half of the pairs are within 15 % of it. Within one region there is no backbone between the two.
 RTT_FIXED_MS, RTT_PER_KM_MS, RTT_SAME_REGION_MS = 15.6, 0.0149, 2.0
 RETIREMENT_NOTICE = timedelta(days=60)
+ANY_MODEL = "auto"
 UPPER_Z90 = 1.2816  # the 90 % point of the standard normal distribution
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -157,7 +158,7 @@ class Fleet(_Entry):
 
     def _problems(self) -> Iterable[str]:
         names = [r.id for r in self.regions] + [a for r in self.regions for a in r.aliases]
-        yield from _twice("models", [m.id for m in self.models] + [a.name for a in self.aliases])
+        yield from _twice("models", [m.id for m in self.models] + [a.name for a in self.aliases] + [ANY_MODEL])
         yield from _twice("regions", names)
         yield from _twice("deployments", [d.id for d in self.deployments])
         for i, d in enumerate(self.deployments):
@@ -196,6 +197,19 @@ class Fleet(_Entry):
     def fallbacks_of(self) -> dict[str, tuple[str, ...]]:
         """Models that may stand in, by the model asked for."""
         return {f.model: f.models for f in self.fallbacks}
+
+    def resolve(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """(models, models that may stand in) for a model's name, an alias or `auto`; no models means any.
+
+        Raises UnknownModel.
+        """
+        if name == ANY_MODEL:
+            return (), ()
+        if name in self.alias_by_name:
+            return self.alias_by_name[name].models, ()
+        if name in self.model_by_id:
+            return (name,), self.fallbacks_of.get(name, ())
+        raise UnknownModel(f"'{name}' is no model of the fleet and no alias; GET /v1/models lists them", "model")
 
     def model_of(self, deployment: Deployment) -> Model:
         """The model behind a deployment."""

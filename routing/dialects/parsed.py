@@ -1,0 +1,31 @@
+"""What a dialect reads out of a request body, for whoever builds the request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from routing.request import Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A checked body. `body` no longer holds the fields that are the router's."""
+
+    body: dict[str, Any]
+    model: str | None
+    models: tuple[str, ...]
+    routing: dict[str, Any]  # the caller's hints, unchecked
+    stream: bool
+    include_usage: bool
+    text_bytes: int
+    images: int
+    max_tokens: int | None
+    answers: int  # how many are asked for at once
+    needs: frozenset[str]
+    parameters: frozenset[str]
+    untranslatable: str  # the field that no other dialect can say, or empty
+    one_try: bool
+    user: str | None
+    conversation: Callable[[], Conversation]

@@ -1,0 +1,1 @@
+"""The asyncio driver of a request's plan."""

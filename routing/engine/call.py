@@ -1,0 +1,66 @@
+"""One attempt in flight: opens the provider and reads up to the first content."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from routing.errors import AttemptError, ProtocolError, RouterError
+from routing.fleet import Deployment
+from routing.ports import Answer, Piece, Provider
+from routing.request import ChatRequest
+
+
+class Call:
+    """A task of its own until content comes; from then on its answer is read by whoever owns the request."""
+
+    def __init__(self, number: int, deployment: Deployment, sent_at: float) -> None:
+        self.number, self.deployment, self.sent_at = number, deployment, sent_at
+        self.answer: Answer | None = None
+        self.headers_at = sent_at
+        self.pieces: deque[Piece] = deque()  # read, and not yet taken by the owner
+        self._task: asyncio.Task[None] | None = None
+
+    def start(
+        self,
+        provider: Provider,
+        request: ChatRequest,
+        now: Callable[[], float],
+        ended: Callable[[Call, BaseException | None], None],
+    ) -> None:
+        """Begin. `ended` is called once, at the first content or with the failure, unless the call is cancelled."""
+
+        def done(task: asyncio.Task[None]) -> None:
+            if not task.cancelled():
+                ended(self, task.exception())
+
+        self._task = asyncio.get_running_loop().create_task(self._run(provider, request, now))
+        self._task.add_done_callback(done)
+
+    async def _run(self, provider: Provider, request: ChatRequest, now: Callable[[], float]) -> None:
+        self.answer = answer = await provider.open(self.deployment, request)
+        self.headers_at = now()
+        while True:
+            piece = await answer.read()
+            if piece is None:
+                raise ProtocolError("the answer ended before it began")
+            self.pieces.append(piece)
+            if piece.content or piece.finish:
+                return
+
+    def abort(self, error: RouterError) -> None:
+        """Close the connection; the owner's read raises `error`, now or next."""
+        if self.answer is not None:
+            self.answer.abort(error)
+
+    def cancel(self) -> None:
+        """Drop the call at once: the upstream sees its connection close."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+        self.abort(AttemptError("the call was cancelled"))
+
+    async def close(self) -> None:
+        """Give the connection back if the answer has ended, else close it."""
+        if self.answer is not None:
+            await self.answer.close()

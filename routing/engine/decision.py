@@ -1,0 +1,103 @@
+"""A decision and its explanation, for people: what was chosen, what else could have been, and why the rest is out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from random import Random
+
+from routing.errors import RouterError
+from routing.plan import endings
+from routing.plan.candidates import Candidates
+from routing.policy.seam import Policy, Score
+from routing.policy.view import View
+from routing.request import Ask
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One deployment as it was judged. Times in ms, medians; the network is part of both."""
+
+    deployment: str
+    probability: float
+    predicted_ttft_ms: float
+    predicted_total_ms: float
+    queue_ms: float
+    network_ms: float
+    quota_used: float
+    in_flight: int
+    failing: float  # share of recent calls that failed
+    samples: float  # decayed count that the estimate rests on; 0 = the static prior alone
+    age_s: float | None  # of the newest sample
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where a request would go now."""
+
+    deployment: str
+    model: str
+    region: str
+    reason: str
+    probability: float
+    predicted_ttft_ms: float
+    predicted_total_ms: float
+    target_ms: float | None  # the caller's, or None
+    candidates: list[Candidate] = field(default_factory=list)  # likeliest first
+    excluded: dict[str, str] = field(default_factory=dict)  # deployment -> why not
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+
+def decide(ask: Ask, view: View, policy: Policy, rng: Random, now: float) -> Decision:
+    """Choose as a request would, and explain. Raises what the request would be refused with."""
+    candidates = Candidates(view, ask)
+    ready, panic = candidates.ready(now)
+    if not ready:
+        raise endings.nothing_to_choose(view, candidates, now)
+    choice = policy.choose(view, ask, ready, ask.target_s, now, rng, ask.client_retry)
+    scores = policy.score(view, ask, ready, ask.target_s, now)
+    refusal = refuse(ask, scores)
+    if refusal is not None:
+        raise refusal
+    names = [d.id for d in view.fleet.deployments]
+    chosen = view.fleet.deployments[choice.score.deployment]
+    return Decision(
+        deployment=chosen.id,
+        model=chosen.model,
+        region=chosen.region,
+        reason="panic" if panic else choice.reason,
+        probability=round(choice.score.probability, 4),
+        predicted_ttft_ms=round(1000 * choice.score.ttft, 1),
+        predicted_total_ms=round(1000 * choice.score.total, 1),
+        target_ms=None if ask.target_s is None else 1000 * ask.target_s,
+        candidates=[_candidate(view, s, now) for s in sorted(scores, key=lambda s: -s.value)],
+        excluded={names[d]: why for d, why in candidates.exclusions(now).items()},
+    )
+
+
+def refuse(ask: Ask, scores: list[Score]) -> RouterError | None:
+    """The refusal where `require` is set and no candidate is predicted to meet the target."""
+    best = max(score.probability for score in scores)
+    if ask.require and best < ask.percentile / 100:
+        return endings.unattainable(best, ask.percentile)
+    return None
+
+
+def _candidate(view: View, score: Score, now: float) -> Candidate:
+    d, tracker = score.deployment, view.tracker
+    belief, seen = tracker.beliefs[d], tracker.last_sample_at[d]
+    return Candidate(
+        deployment=view.fleet.deployments[d].id,
+        probability=round(score.probability, 4),
+        predicted_ttft_ms=round(1000 * score.ttft, 1),
+        predicted_total_ms=round(1000 * score.total, 1),
+        queue_ms=round(1000 * score.queue, 1),
+        network_ms=round(1000 * tracker.net_s[d], 1),
+        quota_used=round(score.used, 4),
+        in_flight=view.slots.in_flight[d],
+        failing=round(1 - belief.keep, 4),
+        samples=round(belief.samples, 2),
+        age_s=None if seen is None else round(now - seen, 1),
+    )

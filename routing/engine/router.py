@@ -1,0 +1,103 @@
+"""The router: a fleet, what is known of it, and a policy, behind two calls: `route` decides, `exchange` carries out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from routing.affinity import Affinity
+from routing.engine.clock import Clock
+from routing.engine.decision import Decision, decide
+from routing.engine.exchange import Exchange
+from routing.errors import RouterError
+from routing.latency.tracker import LatencyTracker
+from routing.load.lengths import LONG_ANSWER_TOKENS, Lengths
+from routing.policy.seam import Policy
+from routing.policy.slo import SloPolicy
+from routing.policy.view import View
+from routing.ports import Provider
+from routing.request import Ask, ChatRequest, Demand, LatencyPriority
+
+EVEN = 50.0  # percentile at which the library's `route` calls a limit met: by the median
+
+
+class LatencyRouter:
+    """Routes requests over one fleet. As a library it needs a tracker and nothing else; the app gives it providers."""
+
+    def __init__(
+        self,
+        tracker: LatencyTracker,
+        policy: Policy | None = None,
+        view: View | None = None,
+        providers: Sequence[Provider | None] = (),
+        clock: Clock | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        self.tracker = tracker
+        self.fleet = tracker.fleet
+        self.view = view or View.of(tracker.fleet, tracker)
+        self.policy = policy or SloPolicy()
+        self.providers = providers
+        self.affinity = Affinity()
+        self.lengths = Lengths()
+        self.clock = clock or Clock()
+        self.rng = rng or Random()
+
+    def route(
+        self,
+        max_latency_ms: float | None = None,
+        priority: LatencyPriority = LatencyPriority.TOTAL,
+        min_quality_tier: int = 1,
+        expected_tokens: float | None = None,
+        model: str = "auto",
+        user_id: str | None = None,
+        allowed_regions: tuple[str, ...] = (),
+    ) -> Decision | None:
+        """The deployment likeliest to meet the limit; None where none is predicted to meet it at its median.
+
+        `max_latency_ms` limits the time to first token for STREAMING and the whole answer otherwise. Sends nothing.
+        Raises UnknownModel for a model that is not in the fleet. A user stays in the region of the first decision
+        until another is faster by more than the stickiness allowance.
+        """
+        models, fallbacks = self.fleet.resolve(model)
+        usual = LONG_ANSWER_TOKENS if priority is LatencyPriority.THROUGHPUT else self.lengths.answer(model, None)
+        ask = Ask(
+            demand=Demand(models, fallbacks, min_quality_tier, allowed_regions),
+            priority=priority,
+            target_s=None if max_latency_ms is None else max_latency_ms / 1000,
+            percentile=EVEN,
+            require=max_latency_ms is not None,
+            tokens_in=1000,
+            expected_tokens=expected_tokens or usual,
+            home=self.affinity.home(user_id),
+        )
+        try:
+            decision = self.decide(ask)
+        except RouterError:
+            return None
+        if ask.home is None or decision.reason == "left_home":
+            self.affinity.settle(user_id, decision.region)
+        return decision
+
+    def decide(self, ask: Ask) -> Decision:
+        """Where a request would go now, and why. Raises what it would be refused with; sends nothing."""
+        return decide(ask, self.view, self.policy, self.rng, self.clock.now())
+
+    def exchange(self, request: ChatRequest, received_at: float) -> Exchange:
+        """The exchange of a request, not yet started. `received_at` is on the router's clock."""
+        home = self.affinity.home(request.user_key)
+        if home is not None:
+            request.ask = replace(request.ask, home=home)
+        return Exchange(request, self.view, self.policy, self.providers, self.clock, self.rng, received_at)
+
+    def learn(self, exchange: Exchange) -> None:
+        """Take what an ended exchange taught beyond its latency: the user's home, lengths of prompt and answer."""
+        plan, request = exchange.plan, exchange.request
+        if plan.committed is None:
+            return
+        if request.ask.home is None or plan.reason == "left_home":
+            self.affinity.settle(request.user_key, self.view.region[plan.committed.deployment])
+        if exchange.usage is not None:
+            usage = exchange.usage
+            self.lengths.saw(request.model, request.text_bytes, usage.prompt_tokens, usage.completion_tokens)

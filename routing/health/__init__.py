@@ -1,0 +1,1 @@
+"""Whom to avoid, and until when."""

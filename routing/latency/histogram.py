@@ -1,0 +1,74 @@
+"""A mergeable histogram with buckets that grow by a constant factor: measured percentiles, with a bounded error.
+
+The bucket scheme is that of DDSketch (Masson, Rim and Lee, VLDB 2019): a value in (g^(i-1), g^i] is told as
+2 g^i / (g + 1), which is off by at most (g - 1) / (g + 1), here 5 %. Counts decay by growing the weight of new samples
+(forward decay, Cormode et al., ICDE 2009) and rescaling long before a weight could overflow.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+
+RELATIVE_ERROR = 0.05
+GROWTH = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+SMALLEST, LARGEST = 1.0, 600_000.0  # ms, or tokens/s: what is outside counts as the nearest bucket
+TAU_S = 600.0
+_LOG_GROWTH = math.log(GROWTH)
+BUCKETS = math.ceil(math.log(LARGEST / SMALLEST) / _LOG_GROWTH) + 1
+_RESCALE_AT = 30.0  # e^30 fits a 32-bit float with room for 10^25 samples
+
+
+class DecayedHistogram:
+    """Decayed counts of one quantity; 0.5 kB."""
+
+    __slots__ = ("counts", "origin")
+
+    def __init__(self, origin: float = 0.0) -> None:
+        self.origin = origin
+        self.counts = array("f", bytes(4 * BUCKETS))
+
+    def add(self, value: float, now: float) -> None:
+        """Count one sample of `value` seen at `now` (s). A value that is not finite and positive is not counted."""
+        if not 0 < value < math.inf:
+            return
+        exponent = (now - self.origin) / TAU_S
+        if exponent > _RESCALE_AT:
+            self._rescale(now)
+            exponent = 0.0
+        bucket = math.ceil(math.log(value / SMALLEST) / _LOG_GROWTH)
+        self.counts[min(max(bucket, 0), BUCKETS - 1)] += math.exp(exponent)
+
+    def count(self, now: float) -> float:
+        """How many samples it still holds at `now`, each faded with its age."""
+        return float(sum(self.counts)) * math.exp(-(now - self.origin) / TAU_S)
+
+    def quantile(self, q: float) -> float | None:
+        """The value below which the share `q` of the samples lies, within 5 %; None without samples."""
+        total = sum(self.counts)
+        if total <= 0:
+            return None
+        rest = q * total
+        last = 0
+        for bucket, weight in enumerate(self.counts):
+            if weight > 0:
+                last = bucket
+                rest -= weight
+                if rest <= 0:
+                    break
+        return float(SMALLEST * 2 * GROWTH**last / (GROWTH + 1))
+
+    def merge(self, other: DecayedHistogram) -> None:
+        """Add another's samples to this one."""
+        if other.origin > self.origin:
+            self._rescale(other.origin)
+        factor = math.exp((other.origin - self.origin) / TAU_S)
+        for bucket, weight in enumerate(other.counts):
+            if weight:
+                self.counts[bucket] += weight * factor
+
+    def _rescale(self, now: float) -> None:
+        factor = math.exp(-(now - self.origin) / TAU_S)
+        for bucket, weight in enumerate(self.counts):
+            self.counts[bucket] = weight * factor
+        self.origin = now

@@ -1,0 +1,31 @@
+"""The network's share of a deployment's latency: a minimum over the last minutes, as BBR keeps its round trip.
+
+A round trip that was seen is the line's plus whatever waited on the way; the least of many is the line's.
+"""
+
+from __future__ import annotations
+
+WINDOW_S = 300.0  # the minimum is over one to two such windows, so that a longer route is noticed within ten minutes
+
+
+class NetworkFloor:
+    """Round trip in seconds: the prior until one was seen."""
+
+    __slots__ = ("_before", "_current", "_since", "value")
+
+    def __init__(self, prior: float) -> None:
+        self.value = prior
+        self._current: float | None = None
+        self._before: float | None = None
+        self._since = 0.0
+
+    def add(self, round_trip: float, now: float) -> float:
+        """Take one round trip into account; returns the new value. What is not positive tells nothing."""
+        if round_trip <= 0:
+            return self.value
+        if self._current is None or now - self._since > WINDOW_S:
+            self._before, self._current, self._since = self._current, round_trip, now
+        else:
+            self._current = min(self._current, round_trip)
+        self.value = self._current if self._before is None else min(self._current, self._before)
+        return self.value

@@ -1,0 +1,57 @@
+"""From what is known of a deployment to a probability: natural logs, seconds.
+
+F(r) = P(ttft - network <= r) = Phi(z), z = (ln r - at) / spread, doubled where negative: the lower half of the
+distribution is half as wide as the upper. `at` holds the level, the prompt and the shift from median to mean.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+SHIFT = 0.2  # the level is a mean of residuals; the median lies this many spreads below it
+PROMPT_SCALE, PROMPT_BASE = 20_000.0, 1_000.0  # TTFT grows with 1 + tokens / 20,000; priors hold at 1,000 tokens
+_PROMPT_AT_BASE = 1 + PROMPT_BASE / PROMPT_SCALE
+# How long an answer will be is known to a factor e^(0.38 z), three Gauss-Hermite points
+LENGTH_POINTS = ((math.exp(-0.38 * math.sqrt(3)), 1 / 6), (1.0, 2 / 3), (math.exp(0.38 * math.sqrt(3)), 1 / 6))
+_KNOWN_LENGTH = ((1.0, 1.0),)
+_ROOT_HALF = math.sqrt(0.5)
+
+
+class Belief(NamedTuple):
+    """What follows from a deployment's sums and prior; renewed when something about it arrives."""
+
+    at: float  # ln of the median TTFT without network at a 1,000-token prompt
+    spread: float  # of the upper half, in logs
+    pace: float  # seconds per output token
+    keep: float  # 1 - share of failures
+    doubt: float  # 1 without samples, falling to 0
+    sent: float  # share of the nominal rate that all instances send
+    level: float
+    samples: float
+
+
+def prompt_log(tokens_in: float) -> float:
+    """ln of the factor that a prompt puts on TTFT: 0 at 1,000 tokens."""
+    return math.log((1 + tokens_in / PROMPT_SCALE) / _PROMPT_AT_BASE)
+
+
+def below(z: float) -> float:
+    """P(standardised residual <= z)."""
+    return 0.5 + 0.5 * math.erf(z * _ROOT_HALF if z > 0 else 2 * z * _ROOT_HALF)
+
+
+def within(rest: float, at: float, spread: float, answer: float) -> float:
+    """P(first token, and then `answer` seconds of generation of unknown length, within `rest` seconds)."""
+    p = 0.0
+    for factor, weight in LENGTH_POINTS if answer else _KNOWN_LENGTH:
+        left = rest - answer * factor
+        if left > 0:
+            z = (math.log(left) - at) / spread
+            p += weight * (0.5 + 0.5 * math.erf(_ROOT_HALF * z if z > 0 else 2 * _ROOT_HALF * z))
+    return p
+
+
+def ttft_at(z: float, at: float, spread: float) -> float:
+    """The TTFT without network, in seconds, at the standardised point z (0 = median, 1.28 = p90, 2.33 = p99)."""
+    return math.exp(at + (z if z > 0 else z / 2) * spread)

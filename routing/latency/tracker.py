@@ -1,0 +1,213 @@
+"""The tracker: what each deployment was measured to do, and what is believed of it because of that.
+
+A deployment is learned from residuals x = ln(ttft - network) - ln(base) - prompt, where base is the prior's TTFT at a
+1,000-token prompt, so that prompts of any length train one estimate. n and S() are a decayed count and sum.
+
+    level    S(x) / (n + 2), 60 s
+    spread   sqrt((1.45 S((x - level)^2) + 10 prior^2) / (n + 10)), 600 s
+    pace     prior exp((S(y) + 2 slow) / (n + 2)), y = ln(observed / prior), 30 s; slow = S(y) / (n + 2), 600 s
+    failing  S(failures) / (answers + S(failures) + 4), 10 s
+
+A prior is worth a few samples, so a deployment that nobody uses fades back to it and is tried again by itself.
+The constants were fitted in simulation on measured traces of production endpoints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from routing.fleet import Fleet
+from routing.latency.histogram import DecayedHistogram
+from routing.latency.network import NetworkFloor
+from routing.latency.prediction import SHIFT, Belief, prompt_log
+from routing.latency.sums import (
+    ANSWERS,
+    FAILURES,
+    PACE_N,
+    PACE_Y,
+    SENT,
+    SLOW_N,
+    SLOW_Y,
+    TAU_S,
+    WIDE_N,
+    WIDE_XX,
+    DecayedSums,
+    N,
+    X,
+)
+from routing.outcome import LatencyMeasurement
+
+PRIOR_LEVEL, PRIOR_SPREAD, PRIOR_PACE, PRIOR_FAILING = 2.0, 10.0, 2.0, 4.0  # samples that the prior is worth
+UPPER_HALF = 1.45  # the squares of both halves, as those of the upper half alone
+CLIP, CLIP_AFTER = 2.5, 3.0  # one wild sample must not own the level, once there are a few
+SILENCE_CLIP = 1.0  # a cancelled call that was silent counts as at most this much above the level
+RATE_LIMIT_WEIGHT = 0.8  # of a failure
+FASTEST_S, FASTEST_PACE_S = 0.005, 1e-4  # below these a measurement is a clock's resolution
+EVENT_WEIGHT = 0.1  # of the newest stream in the mean of tokens per event
+RENEW_S = 5.0  # beliefs age without news; this often they are renewed all the same
+
+
+class LatencyTracker:
+    """Everything learned about the fleet's latency by one instance. All times in seconds unless a name says ms.
+
+    `tracker.measure_request(deployment, call)` and `get_percentile` serve library users; the router calls the methods
+    below them as a request goes on.
+    """
+
+    def __init__(self, fleet: Fleet, origin: str | None = None) -> None:
+        self.fleet = fleet
+        origin = origin or fleet.regions[0].id
+        priors = [fleet.prior_of(d) for d in fleet.deployments]
+        self.index = {d.id: i for i, d in enumerate(fleet.deployments)}
+        self.log_base = [math.log(p.ttft_ms / 1000) for p in priors]
+        self.prior_pace = [1 / p.tokens_per_second for p in priors]
+        self.prior_spread = [p.spread for p in priors]
+        self.network = [NetworkFloor(fleet.rtt_ms(origin, d.region) / 1000) for d in fleet.deployments]
+        self.net_s = [n.value for n in self.network]
+        self.sums = [DecayedSums() for _ in priors]
+        self.ttft_ms = [DecayedHistogram() for _ in priors]
+        self.total_ms = [DecayedHistogram() for _ in priors]
+        self.tokens_per_s = [DecayedHistogram() for _ in priors]
+        self.tokens_per_event = [1.0] * len(priors)  # some providers put several tokens into one event of a stream
+        self.last_sample_at: list[float | None] = [None] * len(priors)
+        self.beliefs = [self._belief(d, 0.0) for d in range(len(priors))]
+        self._renewed_at = 0.0
+
+    # ------------------------------------------------------------------ what the router tells
+    def sent(self, d: int, now: float, quota_s: float) -> None:
+        """A call went out that takes `quota_s` seconds of the deployment's quota."""
+        sums = self.sums[d]
+        sums.age(now)[SENT] += quota_s
+
+    def first_content(self, d: int, now: float, ttft: float, tokens_in: float) -> None:
+        """The first content came `ttft` seconds after the call was sent."""
+        self.ttft_ms[d].add(1000 * ttft, now)
+        self._learn(d, now, self._residual(d, ttft, tokens_in))
+
+    def pace(self, d: int, now: float, seconds_per_event: float) -> None:
+        """A stream showed its pace, early or at its end: one observation a stream."""
+        self._learn_pace(d, now, seconds_per_event / self.tokens_per_event[d])
+
+    def saw_tokens(self, d: int, tokens: int, events: int) -> None:
+        """A stream of `events` content events held `tokens` tokens, as the provider counted them."""
+        if tokens > 0 and events > 0:
+            self.tokens_per_event[d] += EVENT_WEIGHT * (tokens / events - self.tokens_per_event[d])
+
+    def _learn_pace(self, d: int, now: float, seconds_per_token: float) -> None:
+        y = math.log(max(FASTEST_PACE_S, seconds_per_token) / self.prior_pace[d])
+        v = self.sums[d].age(now)
+        v[PACE_N] += 1
+        v[PACE_Y] += y
+        v[SLOW_N] += 1
+        v[SLOW_Y] += y
+        self._renew(d, now)
+
+    def answered(self, d: int, now: float, measurement: LatencyMeasurement | None) -> None:
+        """A call ended well; None where only part of it was seen."""
+        self.sums[d].age(now)[ANSWERS] += 1
+        self.last_sample_at[d] = now
+        if measurement:
+            self.total_ms[d].add(measurement.total_ms, now)
+            self.tokens_per_s[d].add(measurement.tokens_per_second, now)
+        self._renew(d, now)
+
+    def whole(self, d: int, now: float, total: float, tokens_in: float, tokens_out: int) -> None:
+        """An answer came whole, unstreamed, `total` seconds after the call was sent.
+
+        How much was wait and how much pace is not seen, so both take the factor by which it missed the prediction.
+        """
+        b = self.beliefs[d]
+        expected = math.exp(b.level + self.log_base[d] + prompt_log(tokens_in)) + tokens_out * b.pace
+        factor = max(FASTEST_S, total - self.net_s[d]) / expected
+        self._learn(d, now, b.level + math.log(factor))
+        if tokens_out > 1:
+            self._learn_pace(d, now, b.pace * factor)
+
+    def silent(self, d: int, now: float, age: float, tokens_in: float) -> None:
+        """A call was given up after `age` seconds without content: it would have taken longer than that."""
+        x, level = self._residual(d, age, tokens_in), self.beliefs[d].level
+        if x > level:
+            self._learn(d, now, min(x, level + SILENCE_CLIP))
+
+    def failed(self, d: int, now: float, rate_limited: bool) -> None:
+        """A call failed. It never counts as a fast sample."""
+        self.sums[d].age(now)[FAILURES] += RATE_LIMIT_WEIGHT if rate_limited else 1.0
+        self._renew(d, now)
+
+    def saw_network(self, d: int, now: float, round_trip: float) -> None:
+        """A round trip to the deployment was seen."""
+        self.net_s[d] = self.network[d].add(round_trip, now)
+
+    def renew(self, now: float) -> list[Belief]:
+        """All beliefs, renewed first if they are older than RENEW_S."""
+        if now - self._renewed_at > RENEW_S:
+            self._renewed_at = now
+            for d in range(len(self.sums)):
+                self.sums[d].age(now)
+                self.beliefs[d] = self._belief(d, now)
+        return self.beliefs
+
+    # ------------------------------------------------------------------ for library users
+    def measure_request(
+        self, deployment: str, request_func: Callable[..., tuple[Any, LatencyMeasurement]], now: float, **kwargs: Any
+    ) -> tuple[Any, LatencyMeasurement]:
+        """Call `request_func`, which returns (response, measurement), and learn from the measurement.
+
+        `now` is the moment of the call in seconds on any clock that is used throughout. KeyError: no such deployment.
+        """
+        response, measurement = request_func(**kwargs)
+        self.record(deployment, measurement, now + measurement.total_ms / 1000)
+        return response, measurement
+
+    def record(self, deployment: str, measurement: LatencyMeasurement, now: float, tokens_in: float = 1000.0) -> None:
+        """Learn from one finished request. KeyError: no such deployment."""
+        d = self.index[deployment]
+        self.saw_network(d, now, measurement.network_ms / 1000)
+        self.first_content(d, now, measurement.ttft_ms / 1000, tokens_in)
+        if measurement.tokens_generated > 1 and measurement.generation_ms > 0:
+            self._learn_pace(d, now, measurement.generation_ms / 1000 / (measurement.tokens_generated - 1))
+        self.answered(d, now, measurement)
+
+    def get_percentile(self, deployment: str, percentile: float) -> float:
+        """Percentile (0 to 100) of the total time in ms, measured, within 5 %; infinity without samples."""
+        value = self.total_ms[self.index[deployment]].quantile(percentile / 100)
+        return math.inf if value is None else value
+
+    # ------------------------------------------------------------------ inside
+    def _residual(self, d: int, seconds: float, tokens_in: float) -> float:
+        return math.log(max(FASTEST_S, seconds - self.net_s[d])) - self.log_base[d] - prompt_log(tokens_in)
+
+    def _learn(self, d: int, now: float, x: float) -> None:
+        level, samples = self.beliefs[d].level, self.beliefs[d].samples
+        if samples > CLIP_AFTER:
+            x = max(level - CLIP, min(level + CLIP, x))
+        v = self.sums[d].age(now)
+        v[N] += 1
+        v[X] += x
+        v[WIDE_N] += 1
+        v[WIDE_XX] += (x - level) ** 2
+        self.last_sample_at[d] = now
+        self._renew(d, now)
+
+    def _renew(self, d: int, now: float) -> None:
+        self.beliefs[d] = self._belief(d, now)
+
+    def _belief(self, d: int, now: float) -> Belief:
+        v = self.sums[d].age(now)
+        level = v[X] / (v[N] + PRIOR_LEVEL)
+        spread = math.sqrt(
+            (UPPER_HALF * v[WIDE_XX] + PRIOR_SPREAD * self.prior_spread[d] ** 2) / (v[WIDE_N] + PRIOR_SPREAD)
+        )
+        slow = v[SLOW_Y] / (v[SLOW_N] + PRIOR_PACE)
+        return Belief(
+            at=self.log_base[d] + level - SHIFT * spread,
+            spread=spread,
+            pace=self.prior_pace[d] * math.exp((v[PACE_Y] + PRIOR_PACE * slow) / (v[PACE_N] + PRIOR_PACE)),
+            keep=1 - v[FAILURES] / (v[ANSWERS] + v[FAILURES] + PRIOR_FAILING),
+            doubt=math.sqrt(PRIOR_LEVEL / (v[N] + PRIOR_LEVEL)),
+            sent=v[SENT] / TAU_S[SENT],
+            level=level,
+            samples=v[N],
+        )

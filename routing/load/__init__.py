@@ -1,0 +1,1 @@
+"""What each deployment can take now."""

@@ -1,0 +1,38 @@
+"""One request's life, decided without I/O."""
+
+from routing.plan.moves import (
+    Action,
+    Cancel,
+    ClientGone,
+    Commit,
+    Ended,
+    Event,
+    Failed,
+    FirstContent,
+    GiveUp,
+    Open,
+    Progress,
+    Start,
+    Tick,
+    WakeAt,
+)
+from routing.plan.plan import Attempt, Plan
+
+__all__ = [
+    "Action",
+    "Attempt",
+    "Cancel",
+    "ClientGone",
+    "Commit",
+    "Ended",
+    "Event",
+    "Failed",
+    "FirstContent",
+    "GiveUp",
+    "Open",
+    "Plan",
+    "Progress",
+    "Start",
+    "Tick",
+    "WakeAt",
+]

@@ -1,0 +1,71 @@
+"""Which deployments a request may be sent to at this moment, and why not to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from routing.policy.view import View
+from routing.request import Ask
+
+UNSURE = 0.8  # our token estimate may be a quarter too high: a context window is only ruled out beyond that
+
+
+class Candidates:
+    """The candidates of one request. `tried` and `smallest_window` are the plan's to change as attempts fail."""
+
+    def __init__(self, view: View, ask: Ask) -> None:
+        self._view, self._ask = view, ask
+        self.eligible = view.eligibility.of(ask.demand)
+        self.tried: set[int] = set()
+        self.smallest_window = 0  # a model that refused the prompt had this window: only larger ones may try
+
+    def ready(self, now: float) -> tuple[Sequence[int], bool]:
+        """Deployments that may be sent to now, and whether health had to be ignored to find any (panic routing)."""
+        health, slots = self._view.health, self._view.slots
+        for group in (self.eligible.first, self.eligible.standby):
+            usable = [d for d in group if not self._unusable(d)]
+            open_ = [d for d in usable if health.closed_until[d] <= now and not slots.full(d)]
+            if open_:
+                return open_, False
+        # an ejected deployment may have recovered; one that said when to come back has not
+        return [d for d in self.usable() if not slots.full(d) and health.why[d] != "rate_limited"], True
+
+    def usable(self) -> list[int]:
+        """Deployments that could serve this request in some state of theirs."""
+        return [d for d in self._all() if not self._unusable(d)]
+
+    def retry_after(self, now: float) -> float:
+        """Seconds until the first closed deployment opens; 1 where none is closed."""
+        waits = [self._view.health.closed_until[d] - now for d in self._all()]
+        return min((wait for wait in waits if wait > 0), default=1.0)
+
+    def exclusions(self, now: float) -> dict[int, str]:
+        """The reason for each deployment that cannot be sent to now."""
+        excluded = dict(self.eligible.excluded)
+        health = self._view.health
+        for d in self._all():
+            reason = self._unusable(d)
+            if not reason and health.closed_until[d] > now:
+                reason = f"{health.why[d]} for {health.closed_until[d] - now:.1f} s"
+            if not reason and self._view.slots.full(d):
+                reason = "at_capacity"
+            if reason:
+                excluded[d] = reason
+        return excluded
+
+    def _all(self) -> Collection[int]:
+        return (*self.eligible.first, *self.eligible.standby)
+
+    def _unusable(self, d: int) -> str:
+        """Why this request cannot go to an eligible deployment, whatever its state; empty if it can."""
+        ask, view = self._ask, self._view
+        if d in self.tried:
+            return "tried"
+        window = view.context_window[d]
+        if window <= self.smallest_window or UNSURE * ask.tokens_in > window:
+            return "context_window"
+        if ask.max_cost_usd is not None:
+            cost = ask.tokens_in * view.price_in[d] + ask.expected_tokens * view.price_out[d]
+            if cost > ask.max_cost_usd:
+                return "price"
+        return ""

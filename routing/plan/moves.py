@@ -1,0 +1,100 @@
+"""What can happen to a request (events), and what can be done for it (actions)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from routing.errors import AttemptError, RouterError
+from routing.outcome import LatencyMeasurement
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The request begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstContent:
+    """The first content-bearing event of an attempt arrived (for an unstreamed answer: all of it)."""
+
+    attempt: int
+    network_s: float | None = None  # a round trip that was seen
+    utilisation: float | None = None  # share of the quota in use, as the headers told
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A stream has shown its pace."""
+
+    attempt: int
+    seconds_per_event: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt's answer is complete."""
+
+    attempt: int
+    measurement: LatencyMeasurement
+    events: int = 0  # content-bearing events of a stream
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt failed, before its first content or after it."""
+
+    attempt: int
+    error: AttemptError
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A moment that `WakeAt` asked for has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientGone:
+    """The caller has left."""
+
+
+type Event = Start | FirstContent | Progress | Ended | Failed | Tick | ClientGone
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Send the request to a deployment (its index in the fleet)."""
+
+    attempt: int
+    deployment: int
+    hedge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Drop an attempt's call at once; nothing more of it is wanted."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """This attempt's answer is the caller's from here on; nothing is tried again."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Send a Tick at this moment; replaces the moment asked for before."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The request ends with this error: as a status before the commit, in the stream after it."""
+
+    error: RouterError
+
+
+type Action = Open | Cancel | Commit | WakeAt | GiveUp

@@ -1,0 +1,331 @@
+"""One request's life as a pure state machine: events in, actions out.
+
+    plan.on(Start(), now=0.000)          -> [Open(0, A), WakeAt(0.310)]      A is chosen; the hedge's moment
+    plan.on(Tick(), now=0.310)           -> [Open(1, B, hedge=True), ...]    A is late, the purse allows
+    plan.on(FirstContent(1), now=0.420)  -> [Commit(1), Cancel(0)]           first content wins
+    plan.on(Ended(1, ...), now=2.100)    -> []                               every lease is back
+
+The engine drives it with asyncio and real providers, the simulator with an event queue in virtual time, tests by hand.
+Nothing else decides. It holds no clock and no randomness: `now` (seconds) and `rng` are the caller's. It alone takes
+and closes leases and tells the tracker what happened, so both are right however a request ends.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from random import Random
+
+from routing.errors import (
+    AttemptError,
+    AttemptTimedOut,
+    ContextTooLong,
+    Misconfigured,
+    RateLimited,
+    RequestRejected,
+    RouterError,
+)
+from routing.load.slots import Lease
+from routing.outcome import AttemptRecord, LatencyMeasurement, Verdict
+from routing.plan import endings
+from routing.plan.candidates import Candidates
+from routing.plan.moves import (
+    Action,
+    Cancel,
+    ClientGone,
+    Commit,
+    Ended,
+    Event,
+    Failed,
+    FirstContent,
+    GiveUp,
+    Open,
+    Progress,
+    Start,
+    Tick,
+    WakeAt,
+)
+from routing.policy.seam import Choice, Policy
+from routing.policy.view import View
+from routing.request import Ask, LatencyPriority
+
+MAX_TRIES = 3  # upstream calls of one request, hedges aside
+CEILING_S = 200.0  # to the first content, whatever the caller allows: the platform cuts a silent request at 230 s
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One upstream call."""
+
+    number: int
+    deployment: int
+    sent_at: float
+    give_up_at: float
+    hedge: bool
+    lease: Lease
+    paid: float = 0.0  # what the failover purse gave for it
+    first_at: float | None = None
+    ended_at: float | None = None
+    verdict: Verdict | None = None
+    error: AttemptError | None = None
+
+
+class Plan:
+    """The life of one request."""
+
+    def __init__(self, ask: Ask, view: View, policy: Policy, rng: Random, now: float) -> None:
+        self.ask, self.view, self.policy, self.rng = ask, view, policy, rng
+        self.started_at = now
+        self.attempts: list[Attempt] = []
+        self.committed: Attempt | None = None
+        self.choice: Choice | None = None  # of the first attempt: what was predicted
+        self.reason = ""
+        self.over = False
+        self._target_at = math.inf if ask.target_s is None else now + ask.target_s
+        self._deadline_at = math.inf if ask.deadline_s is None else now + ask.deadline_s
+        self._hedge_at: float | None = None
+        self._hedge_until = math.inf
+        self.candidates = Candidates(view, ask)
+
+    # ------------------------------------------------------------------ events
+    def on(self, event: Event, now: float) -> list[Action]:  # noqa: PLR0911  # one return for each kind of event
+        """What to do now that `event` has happened. After the plan is over it asks for nothing."""
+        if self.over:
+            return []
+        match event:
+            case FirstContent(number):
+                self._signals(self.attempts[number].deployment, event, now)
+                return self._first_content(self.attempts[number], now)
+            case Progress(number, pace):
+                self.view.tracker.pace(self.attempts[number].deployment, now, pace)
+                return []
+            case Ended(number, measurement, events):
+                return self._ended(self.attempts[number], measurement, events, now)
+            case Failed(number, error):
+                return self._failed(self.attempts[number], error, now)
+            case Tick():
+                return self._tick(now)
+            case Start():
+                return self._start(now)
+            case ClientGone():
+                return self._finish(now, [])
+
+    def _start(self, now: float) -> list[Action]:
+        self.view.saw_prompt(self.ask.tokens_in)
+        self.view.failovers.pay_in()
+        return self._send(now, retry=False)
+
+    def _signals(self, d: int, seen: FirstContent, now: float) -> None:
+        if seen.network_s is not None:
+            self.view.tracker.saw_network(d, now, seen.network_s)
+        if seen.utilisation is not None:
+            self.view.quota.saw(d, now, seen.utilisation)
+
+    def _first_content(self, attempt: Attempt, now: float) -> list[Action]:
+        if attempt.verdict is not None:
+            return []
+        if self.committed is not None:
+            return [self._close(attempt, now, Verdict.IGNORED)]
+        self.committed, attempt.first_at = attempt, now
+        self.view.health.succeeded(attempt.deployment)
+        self.view.failovers.refund(attempt.paid)
+        if attempt.hedge:
+            self.reason = "hedge_won"
+        if self.ask.streamed:
+            self.view.tracker.first_content(attempt.deployment, now, now - attempt.sent_at, self.ask.tokens_in)
+        actions: list[Action] = [Commit(attempt.number)]
+        actions += [self._close(other, now, Verdict.IGNORED) for other in self._open_attempts() if other is not attempt]
+        if self._deadline_at < math.inf:
+            actions.append(WakeAt(self._deadline_at))
+        return actions
+
+    def _ended(self, attempt: Attempt, measurement: LatencyMeasurement, events: int, now: float) -> list[Action]:
+        tracker, d = self.view.tracker, attempt.deployment
+        if not self.ask.streamed:
+            tracker.whole(d, now, measurement.total_ms / 1000, self.ask.tokens_in, measurement.tokens_generated)
+        tracker.saw_tokens(d, measurement.tokens_generated, events)
+        tracker.answered(d, now, measurement)
+        self._record_end(attempt, now, Verdict.SUCCESS)
+        self.over = True
+        return []
+
+    def _failed(self, attempt: Attempt, error: AttemptError, now: float) -> list[Action]:
+        if attempt.verdict is not None:
+            return []
+        attempt.error = error
+        self._blame(attempt, error, now)
+        if self.committed is attempt:
+            return self._finish(now, [GiveUp(error)])
+        if isinstance(error, RequestRejected):
+            return self._finish(now, [GiveUp(endings.passed_on(error))])
+        if self._open_attempts():
+            return []  # a hedge is under way already
+        if self.ask.one_try and error.accepted:
+            return self._finish(now, [GiveUp(self._final_error(now))])
+        return self._send(now, retry=True)
+
+    def _tick(self, now: float) -> list[Action]:
+        if now >= self._deadline_at:
+            return self._finish(now, [GiveUp(endings.too_late("total_timeout"))])
+        if self.committed is not None:
+            return [WakeAt(self._deadline_at)]
+        if now >= self._first_content_limit():
+            return self._finish(now, [GiveUp(endings.too_late("ttft_timeout"))])
+        actions: list[Action] = []
+        for attempt in self._open_attempts():
+            if now >= attempt.give_up_at:
+                actions.append(Cancel(attempt.number))
+                self._silent(attempt, now)
+                actions += self._failed(attempt, AttemptTimedOut("no content within its time"), now)
+        if not self.over and self._hedge_at is not None and now >= self._hedge_at:
+            self._hedge_at = None
+            actions += self._hedge(now)
+        return actions if self.over else [*actions, WakeAt(self._next_wake())]
+
+    # ------------------------------------------------------------------ sending
+    def _send(self, now: float, retry: bool) -> list[Action]:
+        """Choose and open, or give up."""
+        tries = sum(not a.hedge for a in self.attempts)
+        late = now >= min(self._deadline_at, self._first_content_limit())
+        if retry and (tries >= MAX_TRIES or late or not self._affordable()):
+            return self._finish(now, [GiveUp(self._final_error(now))])
+        candidates, panic = self.candidates.ready(now)
+        if not candidates:
+            none = self._final_error(now) if retry else endings.nothing_to_choose(self.view, self.candidates, now)
+            return self._finish(now, [GiveUp(none)])
+        paid = self._pay() if retry else 0.0
+        left = self._left(now)
+        choice = self.policy.choose(
+            self.view, self.ask, candidates, left, now, self.rng, retry or self.ask.client_retry
+        )
+        if self.choice is None:
+            self.choice = choice
+            if left is None:
+                self._hedge_until = now + choice.target_s
+            if self.ask.require and choice.score.probability < self.ask.percentile / 100:
+                best = max(self.policy.score(self.view, self.ask, candidates, left, now), key=lambda s: s.probability)
+                if best.probability < self.ask.percentile / 100:
+                    return self._finish(now, [GiveUp(endings.unattainable(best.probability, self.ask.percentile))])
+        self.reason = "panic" if panic else ("fallback" if retry else choice.reason)
+        actions = self._open(choice.score.deployment, choice.second, now, hedge=False, paid=paid)
+        if self.ask.hedge and not self.ask.client_retry and not self.ask.one_try:
+            after = self.policy.hedge_after(self.view, self.ask, choice, self._hedge_left(now), now)
+            self._hedge_at = None if after is None else now + after
+        return [*actions, WakeAt(self._next_wake())]
+
+    def _hedge(self, now: float) -> list[Action]:
+        waiting = self._open_attempts()
+        candidates, panic = self.candidates.ready(now)
+        if len(waiting) != 1 or panic:
+            return []
+        primary = waiting[0]
+        d = self.policy.hedge(
+            self.view, self.ask, primary.deployment, now - primary.sent_at, candidates, self._hedge_left(now), now
+        )
+        if d is None or not self.view.hedges.take(self.view.hedge_cost(self.ask.tokens_in)):
+            return []
+        return self._open(d, None, now, hedge=True, paid=0.0)
+
+    def _open(self, d: int, second: int | None, now: float, hedge: bool, paid: float) -> list[Action]:
+        lease = self.view.slots.lease(d)
+        assert lease is not None, "candidates are never full"
+        until = min(self._deadline_at, self._first_content_limit())
+        patience = self.policy.patience(self.view, self.ask, d, second, until - now)
+        attempt = Attempt(len(self.attempts), d, now, min(now + patience, until), hedge, lease, paid)
+        self.attempts.append(attempt)
+        self.candidates.tried.add(d)
+        self.view.tracker.sent(d, now, self.view.quota.cost_s(d, self.ask.reserved_tokens))
+        if not hedge:
+            self.view.hedges.pay_in(self.view.hedge_cost(self.ask.tokens_in))
+        return [Open(attempt.number, d, hedge)]
+
+    # ------------------------------------------------------------------ endings
+    def _finish(self, now: float, actions: list[Action]) -> list[Action]:
+        """Nothing more is wanted: every open attempt is dropped, every lease closed."""
+        cancels: list[Action] = [self._close(a, now, Verdict.IGNORED) for a in self._open_attempts()]
+        self.over = True
+        return cancels + actions
+
+    def _close(self, attempt: Attempt, now: float, verdict: Verdict) -> Action:
+        if attempt.first_at is None:
+            self._silent(attempt, now)
+        self._record_end(attempt, now, verdict)
+        return Cancel(attempt.number)
+
+    def _silent(self, attempt: Attempt, now: float) -> None:
+        if self.ask.streamed:
+            self.view.tracker.silent(attempt.deployment, now, now - attempt.sent_at, self.ask.tokens_in)
+
+    @staticmethod
+    def _record_end(attempt: Attempt, now: float, verdict: Verdict) -> None:
+        attempt.lease.close()
+        attempt.ended_at, attempt.verdict = now, verdict
+
+    def _blame(self, attempt: Attempt, error: AttemptError, now: float) -> None:
+        """Close a failed attempt and tell health and tracker whose fault it was."""
+        d, health, tracker = attempt.deployment, self.view.health, self.view.tracker
+        match error:
+            case RequestRejected() | ContextTooLong():
+                self._record_end(attempt, now, Verdict.IGNORED)
+                if isinstance(error, ContextTooLong):
+                    self.candidates.smallest_window = max(self.candidates.smallest_window, self.view.context_window[d])
+                return
+            case RateLimited(retry_after_s=hint):
+                health.rate_limited(d, now, hint, self.rng)
+            case Misconfigured():
+                health.misconfigured(d, now)
+            case _:
+                health.failed(d, now, self.rng)
+        tracker.failed(d, now, isinstance(error, RateLimited))
+        self._record_end(attempt, now, Verdict.DROPPED)
+
+    def _final_error(self, now: float) -> RouterError:
+        errors = [a.error for a in self.attempts if a.error is not None]
+        return endings.failed(errors, self.candidates, now, now >= self._deadline_at)
+
+    # ------------------------------------------------------------------ times and purses
+    def _open_attempts(self) -> list[Attempt]:
+        return [a for a in self.attempts if a.verdict is None]
+
+    def _left(self, now: float) -> float | None:
+        return None if self._target_at == math.inf else self._target_at - now
+
+    def _hedge_left(self, now: float) -> float:
+        left = self._left(now)
+        return self._hedge_until - now if left is None else left
+
+    def _first_content_limit(self) -> float:
+        """When the request has waited for its first content long enough."""
+        binding = self.ask.require and self.ask.priority is LatencyPriority.STREAMING
+        return min(self._target_at if binding else math.inf, self.started_at + CEILING_S)
+
+    def _next_wake(self) -> float:
+        moments = [self._deadline_at, self._first_content_limit(), *(a.give_up_at for a in self._open_attempts())]
+        if self._hedge_at is not None:
+            moments.append(self._hedge_at)
+        return min(moments)
+
+    def _affordable(self) -> bool:
+        return self._refused() or self.view.failovers.holds()
+
+    def _pay(self) -> float:
+        """A refusal by 429 took nothing from anybody; any other failure is paid from the purse for failovers."""
+        return 0.0 if self._refused() else float(self.view.failovers.take())
+
+    def _refused(self) -> bool:
+        return isinstance(self.attempts[-1].error, RateLimited)
+
+    # ------------------------------------------------------------------ for the record
+    def records(self) -> list[AttemptRecord]:
+        """What was tried, times in ms after the request's arrival."""
+        return [
+            AttemptRecord(
+                deployment=self.view.fleet.deployments[a.deployment].id,
+                verdict=a.verdict or Verdict.IGNORED,
+                hedge=a.hedge,
+                sent_ms=1000 * (a.sent_at - self.started_at),
+                ended_ms=1000 * ((a.ended_at or a.sent_at) - self.started_at),
+                error=a.error.code if a.error else None,
+            )
+            for a in self.attempts
+        ]

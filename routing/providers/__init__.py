@@ -1,0 +1,1 @@
+"""To the models: one file a vendor, each behind the same seam."""
