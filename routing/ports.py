@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 from routing.errors import RouterError
 from routing.fleet import Deployment
@@ -58,4 +58,12 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Close connections and credentials."""
+        ...
+
+
+class Mergeable(Protocol):
+    """Something learned that can be added to another of its kind, in any order."""
+
+    def merge(self, other: Self) -> None:
+        """Add what another holds."""
         ...

@@ -53,6 +53,7 @@ class Demand:
     untranslatable: str = ""  # why not, for the explanation
     needs: frozenset[str] = frozenset()  # capabilities
     parameters: frozenset[str] = frozenset()  # of the request body; some models refuse some
+    pinned: str | None = None  # the one deployment that may serve it
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class Settings:
 
 
 def read(environment: Mapping[str, str], folder: Path) -> Settings:
-    """The settings in `environment`; relative paths count from `folder`. Raises ConfigurationError naming the setting."""
+    """The settings in `environment`; paths count from `folder`. Raises ConfigurationError naming the setting."""
     return Settings(
         fleet=folder / (environment.get("ROUTER_FLEET") or "fleet.json"),
         region=environment.get("ROUTER_REGION", ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from routing.request import Conversation
@@ -29,3 +29,7 @@ class Parsed:
     one_try: bool
     user: str | None
     conversation: Callable[[], Conversation]
+
+    def named(self, model: str) -> Parsed:
+        """The same with the model that the request's path names."""
+        return replace(self, model=model)

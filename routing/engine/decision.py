@@ -87,7 +87,7 @@ def refuse(ask: Ask, scores: list[Score]) -> RouterError | None:
 
 def _candidate(view: View, score: Score, now: float) -> Candidate:
     d, tracker = score.deployment, view.tracker
-    belief, seen = tracker.beliefs[d], tracker.last_sample_at[d]
+    belief, seen = tracker.beliefs[d], tracker.known[d].newest_at
     return Candidate(
         deployment=view.fleet.deployments[d].id,
         probability=round(score.probability, 4),

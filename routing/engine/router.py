@@ -84,12 +84,18 @@ class LatencyRouter:
         """Where a request would go now, and why. Raises what it would be refused with; sends nothing."""
         return decide(ask, self.view, self.policy, self.rng, self.clock.now())
 
-    def exchange(self, request: ChatRequest, received_at: float) -> Exchange:
-        """The exchange of a request, not yet started. `received_at` is on the router's clock."""
+    def with_home(self, request: ChatRequest) -> ChatRequest:
+        """The request, with its user's home region in it where that is known."""
         home = self.affinity.home(request.user_key)
         if home is not None:
             request.ask = replace(request.ask, home=home)
-        return Exchange(request, self.view, self.policy, self.providers, self.clock, self.rng, received_at)
+        return request
+
+    def exchange(self, request: ChatRequest, received_at: float) -> Exchange:
+        """The exchange of a request, not yet started. `received_at` is on the router's clock."""
+        return Exchange(
+            self.with_home(request), self.view, self.policy, self.providers, self.clock, self.rng, received_at
+        )
 
     def learn(self, exchange: Exchange) -> None:
         """Take what an ended exchange taught beyond its latency: the user's home, lengths of prompt and answer."""

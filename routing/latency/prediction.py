@@ -30,6 +30,11 @@ class Belief(NamedTuple):
     level: float
     samples: float
 
+    @property
+    def median_s(self) -> float:
+        """Median TTFT without network at a 1,000-token prompt, seconds."""
+        return math.exp(self.at)
+
 
 def prompt_log(tokens_in: float) -> float:
     """ln of the factor that a prompt puts on TTFT: 0 at 1,000 tokens."""

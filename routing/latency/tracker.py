@@ -15,13 +15,13 @@ The constants were fitted in simulation on measured traces of production endpoin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from routing.fleet import Fleet
-from routing.latency.histogram import DecayedHistogram
 from routing.latency.network import NetworkFloor
 from routing.latency.prediction import SHIFT, Belief, prompt_log
+from routing.latency.sketch import Sketch
 from routing.latency.sums import (
     ANSWERS,
     FAILURES,
@@ -33,7 +33,6 @@ from routing.latency.sums import (
     TAU_S,
     WIDE_N,
     WIDE_XX,
-    DecayedSums,
     N,
     X,
 )
@@ -52,8 +51,9 @@ RENEW_S = 5.0  # beliefs age without news; this often they are renewed all the s
 class LatencyTracker:
     """Everything learned about the fleet's latency by one instance. All times in seconds unless a name says ms.
 
-    `tracker.measure_request(deployment, call)` and `get_percentile` serve library users; the router calls the methods
-    below them as a request goes on.
+    Deployments are indices into the fleet. `measure_request`, `record` and `get_percentile` take their ids, for use
+    as a library; the router calls the other methods as a request goes on. What was learned here since the last
+    `flush` is kept apart too, so that it can be shared.
     """
 
     def __init__(self, fleet: Fleet, origin: str | None = None) -> None:
@@ -66,24 +66,23 @@ class LatencyTracker:
         self.prior_spread = [p.spread for p in priors]
         self.network = [NetworkFloor(fleet.rtt_ms(origin, d.region) / 1000) for d in fleet.deployments]
         self.net_s = [n.value for n in self.network]
-        self.sums = [DecayedSums() for _ in priors]
-        self.ttft_ms = [DecayedHistogram() for _ in priors]
-        self.total_ms = [DecayedHistogram() for _ in priors]
-        self.tokens_per_s = [DecayedHistogram() for _ in priors]
+        self.known = [Sketch() for _ in priors]
         self.tokens_per_event = [1.0] * len(priors)  # some providers put several tokens into one event of a stream
-        self.last_sample_at: list[float | None] = [None] * len(priors)
-        self.beliefs = [self._belief(d, 0.0) for d in range(len(priors))]
+        self.beliefs = [self.belief(d, 0.0) for d in range(len(priors))]
         self._renewed_at = 0.0
+        self._news: dict[int, Sketch] = {}
+        self._unmerged: list[tuple[float, dict[int, Sketch]]] = []  # flushed, and not yet in what was pulled
 
     # ------------------------------------------------------------------ what the router tells
     def sent(self, d: int, now: float, quota_s: float) -> None:
         """A call went out that takes `quota_s` seconds of the deployment's quota."""
-        sums = self.sums[d]
-        sums.age(now)[SENT] += quota_s
+        for sketch in self._both(d, now):
+            sketch.sums.age(now)[SENT] += quota_s
 
     def first_content(self, d: int, now: float, ttft: float, tokens_in: float) -> None:
         """The first content came `ttft` seconds after the call was sent."""
-        self.ttft_ms[d].add(1000 * ttft, now)
+        for sketch in self._both(d, now):
+            sketch.ttft_ms.add(1000 * ttft, now)
         self._learn(d, now, self._residual(d, ttft, tokens_in))
 
     def pace(self, d: int, now: float, seconds_per_event: float) -> None:
@@ -95,22 +94,13 @@ class LatencyTracker:
         if tokens > 0 and events > 0:
             self.tokens_per_event[d] += EVENT_WEIGHT * (tokens / events - self.tokens_per_event[d])
 
-    def _learn_pace(self, d: int, now: float, seconds_per_token: float) -> None:
-        y = math.log(max(FASTEST_PACE_S, seconds_per_token) / self.prior_pace[d])
-        v = self.sums[d].age(now)
-        v[PACE_N] += 1
-        v[PACE_Y] += y
-        v[SLOW_N] += 1
-        v[SLOW_Y] += y
-        self._renew(d, now)
-
-    def answered(self, d: int, now: float, measurement: LatencyMeasurement | None) -> None:
-        """A call ended well; None where only part of it was seen."""
-        self.sums[d].age(now)[ANSWERS] += 1
-        self.last_sample_at[d] = now
-        if measurement:
-            self.total_ms[d].add(measurement.total_ms, now)
-            self.tokens_per_s[d].add(measurement.tokens_per_second, now)
+    def answered(self, d: int, now: float, measurement: LatencyMeasurement) -> None:
+        """A call ended well."""
+        for sketch in self._both(d, now):
+            sketch.sums.age(now)[ANSWERS] += 1
+            sketch.newest_at = now
+            sketch.total_ms.add(measurement.total_ms, now)
+            sketch.tokens_per_s.add(measurement.tokens_per_second, now)
         self._renew(d, now)
 
     def whole(self, d: int, now: float, total: float, tokens_in: float, tokens_out: int) -> None:
@@ -133,69 +123,26 @@ class LatencyTracker:
 
     def failed(self, d: int, now: float, rate_limited: bool) -> None:
         """A call failed. It never counts as a fast sample."""
-        self.sums[d].age(now)[FAILURES] += RATE_LIMIT_WEIGHT if rate_limited else 1.0
+        for sketch in self._both(d, now):
+            sketch.sums.age(now)[FAILURES] += RATE_LIMIT_WEIGHT if rate_limited else 1.0
         self._renew(d, now)
 
     def saw_network(self, d: int, now: float, round_trip: float) -> None:
         """A round trip to the deployment was seen."""
         self.net_s[d] = self.network[d].add(round_trip, now)
 
+    # ------------------------------------------------------------------ what is believed
     def renew(self, now: float) -> list[Belief]:
         """All beliefs, renewed first if they are older than RENEW_S."""
         if now - self._renewed_at > RENEW_S:
             self._renewed_at = now
-            for d in range(len(self.sums)):
-                self.sums[d].age(now)
-                self.beliefs[d] = self._belief(d, now)
+            for d in range(len(self.known)):
+                self._renew(d, now)
         return self.beliefs
 
-    # ------------------------------------------------------------------ for library users
-    def measure_request(
-        self, deployment: str, request_func: Callable[..., tuple[Any, LatencyMeasurement]], now: float, **kwargs: Any
-    ) -> tuple[Any, LatencyMeasurement]:
-        """Call `request_func`, which returns (response, measurement), and learn from the measurement.
-
-        `now` is the moment of the call in seconds on any clock that is used throughout. KeyError: no such deployment.
-        """
-        response, measurement = request_func(**kwargs)
-        self.record(deployment, measurement, now + measurement.total_ms / 1000)
-        return response, measurement
-
-    def record(self, deployment: str, measurement: LatencyMeasurement, now: float, tokens_in: float = 1000.0) -> None:
-        """Learn from one finished request. KeyError: no such deployment."""
-        d = self.index[deployment]
-        self.saw_network(d, now, measurement.network_ms / 1000)
-        self.first_content(d, now, measurement.ttft_ms / 1000, tokens_in)
-        if measurement.tokens_generated > 1 and measurement.generation_ms > 0:
-            self._learn_pace(d, now, measurement.generation_ms / 1000 / (measurement.tokens_generated - 1))
-        self.answered(d, now, measurement)
-
-    def get_percentile(self, deployment: str, percentile: float) -> float:
-        """Percentile (0 to 100) of the total time in ms, measured, within 5 %; infinity without samples."""
-        value = self.total_ms[self.index[deployment]].quantile(percentile / 100)
-        return math.inf if value is None else value
-
-    # ------------------------------------------------------------------ inside
-    def _residual(self, d: int, seconds: float, tokens_in: float) -> float:
-        return math.log(max(FASTEST_S, seconds - self.net_s[d])) - self.log_base[d] - prompt_log(tokens_in)
-
-    def _learn(self, d: int, now: float, x: float) -> None:
-        level, samples = self.beliefs[d].level, self.beliefs[d].samples
-        if samples > CLIP_AFTER:
-            x = max(level - CLIP, min(level + CLIP, x))
-        v = self.sums[d].age(now)
-        v[N] += 1
-        v[X] += x
-        v[WIDE_N] += 1
-        v[WIDE_XX] += (x - level) ** 2
-        self.last_sample_at[d] = now
-        self._renew(d, now)
-
-    def _renew(self, d: int, now: float) -> None:
-        self.beliefs[d] = self._belief(d, now)
-
-    def _belief(self, d: int, now: float) -> Belief:
-        v = self.sums[d].age(now)
+    def belief(self, d: int, now: float) -> Belief:
+        """What follows at `now` from all that was learned of deployment d."""
+        v = self.known[d].sums.age(now)
         level = v[X] / (v[N] + PRIOR_LEVEL)
         spread = math.sqrt(
             (UPPER_HALF * v[WIDE_XX] + PRIOR_SPREAD * self.prior_spread[d] ** 2) / (v[WIDE_N] + PRIOR_SPREAD)
@@ -211,3 +158,85 @@ class LatencyTracker:
             level=level,
             samples=v[N],
         )
+
+    # ------------------------------------------------------------------ sharing
+    def flush(self, now: float) -> dict[int, Sketch]:
+        """What was learned here since the last flush. It is kept until `pull` says that it was merged."""
+        news, self._news = self._news, {}
+        if news:
+            self._unmerged.append((now, news))
+        return news
+
+    def pull(self, merged: Mapping[int, Sketch], merged_at: float, now: float) -> None:
+        """Take what all instances learned, as merged at `merged_at`, and add what of ours is not yet in it."""
+        self._unmerged = [(at, news) for at, news in self._unmerged if at > merged_at]
+        for d in range(len(self.known)):
+            known = Sketch(now)
+            own = [news[d] for _, news in (*self._unmerged, (now, self._news)) if d in news]
+            for sketch in ([merged[d]] if d in merged else []) + own:
+                known.merge(sketch)
+            self.known[d] = known
+            self._renew(d, now)
+
+    # ------------------------------------------------------------------ for use as a library
+    def measure_request(
+        self, deployment: str, request_func: Callable[..., tuple[Any, LatencyMeasurement]], now: float, **kwargs: Any
+    ) -> tuple[Any, LatencyMeasurement]:
+        """Call `request_func`, which returns (response, measurement), and learn from the measurement.
+
+        `now` is the moment of the call in seconds, on any clock that is used throughout. KeyError: no such deployment.
+        """
+        response, measurement = request_func(**kwargs)
+        self.record(deployment, measurement, now + measurement.total_ms / 1000)
+        return response, measurement
+
+    def record(self, deployment: str, measurement: LatencyMeasurement, now: float, tokens_in: float = 1000.0) -> None:
+        """Learn from one finished, streamed request. KeyError: no such deployment."""
+        d = self.index[deployment]
+        self.saw_network(d, now, measurement.network_ms / 1000)
+        self.first_content(d, now, measurement.ttft_ms / 1000, tokens_in)
+        if measurement.tokens_generated > 1 and measurement.generation_ms > 0:
+            self._learn_pace(d, now, measurement.generation_ms / 1000 / (measurement.tokens_generated - 1))
+        self.answered(d, now, measurement)
+
+    def get_percentile(self, deployment: str, percentile: float) -> float:
+        """Percentile (0 to 100) of the total time in ms, measured, within 5 %; infinity without samples."""
+        value = self.known[self.index[deployment]].total_ms.quantile(percentile / 100)
+        return math.inf if value is None else value
+
+    # ------------------------------------------------------------------ inside
+    def _both(self, d: int, now: float) -> tuple[Sketch, Sketch]:
+        """What is known, and what is new since the last flush."""
+        news = self._news.get(d)
+        if news is None:
+            news = self._news[d] = Sketch(now)
+        return self.known[d], news
+
+    def _residual(self, d: int, seconds: float, tokens_in: float) -> float:
+        return math.log(max(FASTEST_S, seconds - self.net_s[d])) - self.log_base[d] - prompt_log(tokens_in)
+
+    def _learn(self, d: int, now: float, x: float) -> None:
+        level, samples = self.beliefs[d].level, self.beliefs[d].samples
+        if samples > CLIP_AFTER:
+            x = max(level - CLIP, min(level + CLIP, x))
+        for sketch in self._both(d, now):
+            v = sketch.sums.age(now)
+            v[N] += 1
+            v[X] += x
+            v[WIDE_N] += 1
+            v[WIDE_XX] += (x - level) ** 2
+            sketch.newest_at = now
+        self._renew(d, now)
+
+    def _learn_pace(self, d: int, now: float, seconds_per_token: float) -> None:
+        y = math.log(max(FASTEST_PACE_S, seconds_per_token) / self.prior_pace[d])
+        for sketch in self._both(d, now):
+            v = sketch.sums.age(now)
+            v[PACE_N] += 1
+            v[PACE_Y] += y
+            v[SLOW_N] += 1
+            v[SLOW_Y] += y
+        self._renew(d, now)
+
+    def _renew(self, d: int, now: float) -> None:
+        self.beliefs[d] = self.belief(d, now)

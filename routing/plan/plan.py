@@ -50,6 +50,7 @@ from routing.policy.view import View
 from routing.request import Ask, LatencyPriority
 
 MAX_TRIES = 3  # upstream calls of one request, hedges aside
+NO_TARGET_PATIENCE = 2.0  # without a target of the caller's, a hedge is for the tail: twice the target set for the choice
 CEILING_S = 200.0  # to the first content, whatever the caller allows: the platform cuts a silent request at 230 s
 
 
@@ -201,7 +202,7 @@ class Plan:
         if self.choice is None:
             self.choice = choice
             if left is None:
-                self._hedge_until = now + choice.target_s
+                self._hedge_until = now + NO_TARGET_PATIENCE * choice.target_s
             if self.ask.require and choice.score.probability < self.ask.percentile / 100:
                 best = max(self.policy.score(self.view, self.ask, candidates, left, now), key=lambda s: s.probability)
                 if best.probability < self.ask.percentile / 100:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
-from routing.fleet import Deployment, Fleet
+from routing.fleet import Deployment, Fleet, Model
 from routing.request import Demand
 
 REMEMBERED = 1_024  # kinds of request
@@ -49,18 +49,24 @@ class Eligibility:
 
     def _exclusion(self, deployment: Deployment, demand: Demand) -> str:
         model = self._fleet.model_of(deployment)
+        if demand.pinned and deployment.id != demand.pinned:
+            return "pinned"
         if demand.models and model.id not in demand.models and model.id not in demand.fallbacks:
             return "model"
         if model.quality_tier < demand.min_quality_tier:
             return "quality_tier"
-        if demand.allowed_regions and not set(demand.allowed_regions) & set(
-            self._fleet.inference_may_run_in(deployment)
-        ):
+        places = self._fleet.inference_may_run_in(deployment)
+        if demand.allowed_regions and not set(demand.allowed_regions) & set(places):
             return "residency"
-        if demand.dialect and deployment.dialect != demand.dialect:
-            return f"dialect: {demand.untranslatable}"
-        missing = demand.needs - set(model.capabilities)
-        if missing:
-            return f"capability: {min(missing)}"
-        refused = demand.parameters & set(model.unsupported_parameters)
-        return f"parameter: {min(refused)}" if refused else ""
+        return _inability(deployment, model, demand)
+
+
+def _inability(deployment: Deployment, model: Model, demand: Demand) -> str:
+    """What the request asks for and the deployment cannot do."""
+    if demand.dialect and deployment.dialect != demand.dialect:
+        return f"dialect: {demand.untranslatable}"
+    missing = demand.needs - set(model.capabilities)
+    if missing:
+        return f"capability: {min(missing)}"
+    refused = demand.parameters & set(model.unsupported_parameters)
+    return f"parameter: {min(refused)}" if refused else ""

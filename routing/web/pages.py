@@ -1,0 +1,153 @@
+"""The small routes: what the router knows and would do. None of them calls a provider."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from routing.dialects import openai_chat
+from routing.dialects.openai_answer import error_body
+from routing.errors import RequestError, RouterError, UnknownModel
+from routing.fleet import ANY_MODEL, Model
+from routing.latency.profile import Profile, profiles
+from routing.web import asking, heading
+from routing.web.edge import Edge
+from routing.web.wire import CHAT_BYTES, dumps, json_headers, send_whole
+
+LOG = logging.getLogger("routing.pages")
+DRY_RUN = [{"role": "user", "content": "x" * 4000}]  # hints alone are judged for a prompt of 1,000 tokens
+
+
+class Page(Response):
+    """A JSON answer made when the connection is there: keys are checked, and every fault becomes an error object."""
+
+    def __init__(self, edge: Edge, request: Request, make: Callable[[Edge, Request, bytes], Any]) -> None:
+        self.background = None
+        self.status_code = 200
+        self._edge, self._request, self._make = edge, request, make
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer. Nothing escapes."""
+        headers = self._request.headers
+        extra = heading.identity(asking.request_id(headers))
+        size = 0
+        try:
+            self._edge.admit(headers)
+            raw = await self._edge.bodies.read(receive, headers, CHAT_BYTES) if scope["method"] == "POST" else b""
+            size = len(raw)
+            status, body = 200, dumps(self._make(self._edge, self._request, raw))
+        except RouterError as error:
+            status, extra, body = error.status, [*extra, *heading.of_error(error)], _error(error, extra)
+        except Exception:
+            LOG.exception("a fault of the router's own")
+            failure = RouterError("the router failed; it has been logged")
+            status, body = failure.status, _error(failure, extra)
+        finally:
+            self._edge.bodies.release(size)
+        await send_whole(send, status, [*json_headers(), *extra], body)
+
+
+def route(edge: Edge, request: Request, raw: bytes) -> Any:
+    """Dry run: the body of a chat request, or hints alone; the decision and its explanation."""
+    router = edge.router
+    body = _hints_as_request(raw)
+    parsed, caller = openai_chat.parse(body), edge.admit(request.headers)
+    asked = asking.request(parsed, request.headers, router.fleet, router.lengths, caller, openai_chat.DIALECT)
+    return {"object": "router.decision", **router.decide(router.with_home(asked).ask).as_dict()}
+
+
+def models(edge: Edge, request: Request, raw: bytes) -> Any:
+    """Models and aliases, as OpenAI lists them, each with its live latency."""
+    fleet, known = edge.router.fleet, _by_model(edge)
+    rows = [_model(m, known.get(m.id, [])) for m in fleet.models]
+    rows += [
+        {"id": a.name, "object": "model", "created": 0, "owned_by": "router", "routing": {"models": list(a.models)}}
+        for a in fleet.aliases
+    ]
+    rows.append({"id": ANY_MODEL, "object": "model", "created": 0, "owned_by": "router", "routing": {"models": []}})
+    return {"object": "list", "data": rows}
+
+
+def model(edge: Edge, request: Request, raw: bytes) -> Any:
+    """One of them. Raises UnknownModel."""
+    wanted = request.path_params.get("id", "")
+    for row in models(edge, request, raw)["data"]:
+        if row["id"] == wanted:
+            return row
+    raise UnknownModel(f"'{wanted[:64]}' is no model of the fleet and no alias", "id")
+
+
+def latency_profiles(edge: Edge, request: Request, raw: bytes) -> Any:
+    """Latency profiles by deployment, as this region sees them."""
+    router = edge.router
+    return {
+        "object": "list",
+        "origin_region": edge.settings.region,
+        "data": [p.as_dict() for p in profiles(router.tracker, router.clock.now())],
+    }
+
+
+def healthz() -> Response:
+    """Alive: touches no store and no provider."""
+    return Response(status_code=200, media_type="text/plain", content=b"ok\n")
+
+
+def readyz(edge: Edge) -> Response:
+    """Ready while one deployment can be routed to. Degraded, and why, where something should be mended."""
+    routable = sum(provider is not None for provider in edge.router.providers)
+    status = "draining" if edge.draining else "ready" if routable else "no_deployment"
+    if status == "ready" and edge.warnings:
+        status = "degraded"
+    body = {"status": status, "region": edge.settings.region, "deployments": routable, "warnings": edge.warnings}
+    ok = status in ("ready", "degraded")
+    return Response(status_code=200 if ok else 503, media_type="application/json", content=dumps(body))
+
+
+def _hints_as_request(raw: bytes) -> bytes:
+    """A body of hints alone becomes a request with a stand-in prompt."""
+    try:
+        body = orjson.loads(raw or b"{}")
+    except orjson.JSONDecodeError as e:
+        raise RequestError(f"the body is not JSON: {e.msg}") from e
+    if not isinstance(body, dict):
+        raise RequestError("the body must be a JSON object")
+    if "messages" in body:
+        return raw
+    return orjson.dumps({"model": ANY_MODEL, "stream": True, **body, "messages": DRY_RUN})
+
+
+def _by_model(edge: Edge) -> Mapping[str, list[Profile]]:
+    grouped: dict[str, list[Profile]] = {}
+    for profile in profiles(edge.router.tracker, edge.router.clock.now()):
+        grouped.setdefault(profile.model, []).append(profile)
+    return grouped
+
+
+def _model(entry: Model, known: list[Profile]) -> dict[str, Any]:
+    measured = [p for p in known if p.ttft_p50_ms is not None]
+    best = min(measured, key=lambda p: p.ttft_p50_ms or 0.0, default=None)
+    return {
+        "id": entry.id,
+        "object": "model",
+        "created": 0,
+        "owned_by": entry.vendor,
+        "routing": {
+            "quality_tier": entry.quality_tier,
+            "context_window": entry.context_window,
+            "retires": entry.retires.isoformat() if entry.retires else None,
+            "deployments": [p.deployment for p in known],
+            "ttft_p50_ms": best and best.ttft_p50_ms,
+            "ttft_p95_ms": best and best.ttft_p95_ms,
+            "tokens_per_second": best and best.tokens_per_second,
+        },
+    }
+
+
+def _error(error: RouterError, identity: list[tuple[bytes, bytes]]) -> bytes:
+    return dumps(error_body(error, {"request_id": identity[0][1].decode("latin-1"), "attempts": []}))

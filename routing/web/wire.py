@@ -1,0 +1,71 @@
+"""Between ASGI and the edge: bounded bodies in, whole answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Send
+
+from routing.errors import Overloaded, RequestError, RequestTooLarge
+
+CHAT_BYTES = 20 * 1024 * 1024  # of a chat request: images are base64
+OTHER_BYTES = 64 * 1024
+ALL_BYTES = 256 * 1024 * 1024  # of bodies in memory at once, in one instance
+
+type Header = tuple[bytes, bytes]
+
+
+class Bodies:
+    """Reads request bodies, none beyond its limit, all together not beyond theirs."""
+
+    def __init__(self) -> None:
+        self._held = 0
+
+    async def read(self, receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+        """The whole body. Raises RequestTooLarge before more than `limit` is held, Overloaded when memory is taken.
+
+        The caller gives the bytes back with `release(len(body))` when it is done with them.
+        """
+        declared = headers.get("content-length", "")
+        if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit:
+            raise RequestTooLarge(f"the body is larger than {limit} bytes")
+        parts: list[bytes] = []
+        size = 0
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise RequestError("the body ended early")
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise RequestTooLarge(f"the body is larger than {limit} bytes")
+            if self._held + size > ALL_BYTES:
+                raise Overloaded("too many large requests are being read")
+            parts.append(part)
+            more = message.get("more_body", False)
+        self._held += size
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def release(self, size: int) -> None:
+        """The bytes of a body are no longer needed."""
+        self._held -= size
+
+
+async def send_whole(send: Send, status: int, headers: Sequence[Header], body: bytes) -> None:
+    """One complete answer."""
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def json_headers() -> list[Header]:
+    """For a JSON answer that must not be kept."""
+    return [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+
+
+def dumps(value: Any) -> bytes:
+    """JSON; what is not finite becomes null, as JSON knows no infinity."""
+    return orjson.dumps(value)

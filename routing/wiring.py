@@ -1,0 +1,112 @@
+"""The composition root: settings in, the assembled edge out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from routing.engine.clock import Clock
+from routing.engine.router import LatencyRouter
+from routing.errors import ConfigurationError
+from routing.fleet import Fleet, load
+from routing.latency.tracker import LatencyTracker
+from routing.policy import POLICIES
+from routing.policy.view import View
+from routing.providers.registry import providers
+from routing.providers.transport import Transport
+from routing.settings import Settings, read
+from routing.store.memory import MemoryStore
+from routing.web.auth import Keys
+from routing.web.edge import Edge
+
+if TYPE_CHECKING:
+    from azure.identity.aio import DefaultAzureCredential
+
+LOG = logging.getLogger("routing.wiring")
+
+
+def assemble(folder: Path) -> Edge:
+    """The edge for this process's environment. Raises ConfigurationError that names what to mend."""
+    for chatter in ("httpx2", "uvicorn.access", "azure.core.pipeline.policies.http_logging_policy"):
+        logging.getLogger(chatter).setLevel(logging.WARNING)  # a line for each request, beside our own
+    settings = read(os.environ, folder)
+    fleet = load(settings.fleet)
+    region = _origin(settings, fleet)
+    transport = Transport()
+    made = providers(fleet, settings.endpoints, settings.provider_keys, _identity(settings), transport)
+    disabled = frozenset(i for i, provider in enumerate(made) if provider is None)
+    tracker = LatencyTracker(fleet, region)
+    if settings.policy not in POLICIES:
+        raise ConfigurationError(f"ROUTER_POLICY: '{settings.policy}' is none of {', '.join(sorted(POLICIES))}")
+    router = LatencyRouter(
+        tracker,
+        policy=POLICIES[settings.policy](),
+        view=View.of(fleet, tracker, disabled, settings.stickiness_ms / 1000),
+        providers=made,
+        clock=Clock(),
+        rng=Random(),
+    )
+    edge = Edge(router, settings, Keys(settings.keys), MemoryStore(), _warnings(fleet, settings, disabled))
+    for warning in edge.warnings:
+        LOG.warning("%s", warning)
+    threading.Thread(target=_load_sdks, args=(settings,), daemon=True, name="load-sdks").start()
+    return edge
+
+
+def _origin(settings: Settings, fleet: Fleet) -> str:
+    if not settings.region:
+        return fleet.regions[0].id
+    if settings.region not in fleet.region_by_name:
+        raise ConfigurationError(
+            f"ROUTER_REGION: there is no region '{settings.region}' in {settings.fleet.name}; "
+            f"there are {', '.join(r.id for r in fleet.regions)}"
+        )
+    return fleet.region_by_name[settings.region].id
+
+
+def _warnings(fleet: Fleet, settings: Settings, disabled: frozenset[int]) -> list[str]:
+    """What does not stop the router, and should be mended."""
+    warnings = []
+    without = sorted({fleet.deployments[i].resource for i in disabled})
+    if without:
+        names = ", ".join(without)
+        warnings.append(f"{len(disabled)} deployments are disabled: ROUTER_ENDPOINTS has no endpoint for {names}")
+    if not settings.keys:
+        warnings.append("ROUTER_KEYS is empty, so every caller is refused; `make key NAME=...` makes a key")
+    for model in fleet.retiring(datetime.now(UTC).date()):
+        used = [d.id for i, d in enumerate(fleet.deployments) if d.model == model.id and i not in disabled]
+        if used and model.retires:
+            warnings.append(f"{model.id} retires on {model.retires.isoformat()}; it is behind {', '.join(used)}")
+    return warnings
+
+
+def _identity(settings: Settings) -> Callable[[str], Callable[[], Awaitable[str]]]:
+    """Tokens of this app's own identity, by scope; azure-identity is loaded when the first one is asked for."""
+    made: list[DefaultAzureCredential] = []
+
+    def token_for(scope: str) -> Callable[[], Awaitable[str]]:
+        async def token() -> str:
+            from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider  # noqa: PLC0415
+
+            if not made:
+                made.append(DefaultAzureCredential(managed_identity_client_id=settings.client_id))
+            return await get_bearer_token_provider(made[0], scope)()
+
+        return token
+
+    return token_for
+
+
+def _load_sdks(settings: Settings) -> None:
+    """Import beforehand, in a thread, what the first request would wait for: two seconds of it."""
+    import anthropic  # noqa: F401, PLC0415
+    import openai  # noqa: F401, PLC0415
+
+    if set(settings.endpoints) - set(settings.provider_keys):
+        import azure.identity.aio  # noqa: F401, PLC0415
