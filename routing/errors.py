@@ -6,7 +6,6 @@ RouterError                         code, status, retriable, and what to do, in 
 │   ├── AuthenticationError (401)   no key, or not one of ours
 │   ├── PermissionDenied (403)      a known key, not allowed this
 │   ├── UnknownModel (404)
-│   ├── MethodNotAllowed (405)
 │   ├── RequestTooLarge (413)
 │   ├── NoEligibleDeployment        filters of the request leave nothing
 │   └── ProviderRejected            the provider says that the request itself is wrong: passed on as it is

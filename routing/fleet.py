@@ -161,6 +161,7 @@ class Fleet(_Entry):
         yield from _twice("models", [m.id for m in self.models] + [a.name for a in self.aliases] + [ANY_MODEL])
         yield from _twice("regions", names)
         yield from _twice("deployments", [d.id for d in self.deployments])
+        yield from _twice("fallbacks", [f.model for f in self.fallbacks])
         for i, d in enumerate(self.deployments):
             if d.model not in self.model_by_id:
                 yield f"deployments[{i}].model: no model '{d.model}'"
@@ -221,9 +222,9 @@ class Fleet(_Entry):
 
     def rtt_ms(self, origin: str, region: str) -> float:
         """Prior of the round trip between two regions, ms, from their distance on the globe."""
-        if origin == region:
-            return RTT_SAME_REGION_MS
         a, b = self.region_by_name[origin], self.region_by_name[region]
+        if a is b:
+            return RTT_SAME_REGION_MS
         return RTT_FIXED_MS + RTT_PER_KM_MS * _distance_km(a, b)
 
     def inference_may_run_in(self, deployment: Deployment) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ class Verdict(Enum):
     DROPPED = "dropped"  # failed, refused, cut or too late
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Usage:
     """Tokens as the provider counted them."""
 
@@ -24,7 +24,7 @@ class Usage:
     reasoning_tokens: int = 0  # of the completion, thought and not said
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LatencyMeasurement:
     """One answered request, in ms: total = network + queue + model_ttft + generation."""
 
@@ -47,7 +47,7 @@ class LatencyMeasurement:
         return 1000 * self.tokens_generated / self.generation_ms if self.generation_ms > 0 else 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Signals:
     """What a provider's response headers tell of itself. None = not told."""
 
@@ -56,7 +56,7 @@ class Signals:
     connect_ms: float | None = None  # round trip seen while a new connection was made
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptRecord:
     """One upstream call in an outcome."""
 

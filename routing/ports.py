@@ -24,6 +24,17 @@ class Piece:
     finish: str | None = None  # stop, length, tool_calls, content_filter
     usage: Usage | None = None
     usage_raw: bytes = b""  # the event that holds only the usage; not in `raw`
+    last: bool = False  # the answer is known to end here: the next read returns None without waiting
+
+    def join(self, later: Piece) -> None:
+        """Add the piece that came after this one."""
+        self.raw += later.raw
+        self.content += later.content
+        self.texts += later.texts
+        self.finish = later.finish or self.finish
+        self.usage = later.usage or self.usage
+        self.usage_raw = later.usage_raw or self.usage_raw
+        self.last = later.last
 
 
 class Answer(Protocol):

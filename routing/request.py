@@ -16,7 +16,7 @@ class LatencyPriority(Enum):
     THROUGHPUT = "throughput"  # tokens per second of a long answer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hints:
     """The caller's wishes, checked. Times in ms, money in US dollars; None = no wish."""
 
@@ -56,7 +56,7 @@ class Demand:
     pinned: str | None = None  # the one deployment that may serve it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask:
     """One request as the policy and the plan see it: numbers only. Times in seconds from its arrival."""
 
@@ -78,7 +78,7 @@ class Ask:
     home: str | None = None  # the user's home region
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Conversation:
     """A chat in no dialect: what every provider can be asked. Text only."""
 

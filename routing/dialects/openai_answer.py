@@ -60,8 +60,10 @@ class OpenAIAnswer:
             if explanation is None:
                 return piece.raw
             return orjson.dumps({**orjson.loads(piece.raw), "router": explanation})
-        text = "".join(words for kind, words in piece.texts if kind == "text")
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": piece.finish}
+        message = {"role": "assistant", "content": _words(piece, "text")}
+        if thought := _words(piece, "reasoning"):
+            message["reasoning_content"] = thought
+        choice = {"index": 0, "message": message, "finish_reason": piece.finish}
         answer = {**self._head, "object": "chat.completion", "choices": [choice]}
         if piece.usage:
             answer["usage"] = _usage(piece.usage)
@@ -81,7 +83,7 @@ class OpenAIAnswer:
         head = self._head
         if self._last:
             first = orjson.loads(self._last[6 : self._last.index(b"\n\n")])
-            head = {key: first.get(key, head[key]) for key in head}
+            head = {key: first.get(key) or head[key] for key in head}  # Azure's first chunk leaves them empty
         return {**head, "object": "chat.completion.chunk"}
 
 
@@ -96,6 +98,10 @@ def error_body(error: RouterError, router: Mapping[str, Any]) -> dict[str, Any]:
             "router": router,
         }
     }
+
+
+def _words(piece: Piece, kind: str) -> str:
+    return "".join(words for of_kind, words in piece.texts if of_kind == kind)
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

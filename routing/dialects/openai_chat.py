@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
+from routing.dialects.fields import count, field, json_object, model_name, model_names, no_endpoints, number, texts
 from routing.dialects.parsed import Parsed
 from routing.errors import RequestError
 from routing.request import Conversation
 
 DIALECT = "openai"
-MOST_TOKENS, MOST_ANSWERS, MOST_FIELDS, MOST_MESSAGES = 10_000_000, 16, 100, 10_000
-OURS = ("routing", "models")
+MOST_TOKENS, MOST_ANSWERS, MOST_FIELDS, MOST_MESSAGES, MOST_STOPS = 10_000_000, 16, 100, 10_000, 16
 # Fields that never decide which model can serve a request
 PLAIN = {
     "messages", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n",
@@ -25,46 +23,37 @@ TRANSLATED = {
 }  # fmt: skip
 DEFAULTS: dict[str, object] = {
     "temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "n": 1, "logprobs": False,
-}  # fmt: skip
-ENDPOINT_FIELDS = {
-    "api_base", "base_url", "api_key", "endpoint", "azure_endpoint", "custom_host", "api_version", "organization",
-    "extra_headers", "proxy",
+    "store": False, "response_format": {"type": "text"},
 }  # fmt: skip
 ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 
 
 def parse(raw: bytes) -> Parsed:
     """Read and check a request body. Raises RequestError that names the field."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as e:
-        raise RequestError(f"the body is not JSON: {e.msg}") from e
-    if not isinstance(body, dict):
-        raise RequestError("the body must be a JSON object")
-    if len(body) > MOST_FIELDS:
-        raise RequestError(f"the body has more than {MOST_FIELDS} fields")
-    _no_endpoints(body)
-    routing = _field(body, "routing", dict, {})
-    _no_endpoints(routing, "routing.")
-    text_bytes, images, untranslatable = _messages(body)
-    stream = _field(body, "stream", bool, False)
-    options = _field(body, "stream_options", dict, {})
+    body = json_object(raw, MOST_FIELDS)
+    no_endpoints(body)
+    routing = field(body, "routing", dict, {})
+    no_endpoints(routing, "routing.")
+    text_bytes, images, beyond_text = _messages(body)
+    beyond_fields = _untranslatable(body)
+    stream = field(body, "stream", bool, False)
+    options = field(body, "stream_options", dict, {})
     body.pop("routing", None)
-    models = _names(body.pop("models", None))
+    models = model_names(body.pop("models", None))
     return Parsed(
         body=body,
-        model=_field(body, "model", str, None),
+        model=model_name(body),
         models=models,
         routing=routing,
         stream=stream,
-        include_usage=_field(options, "include_usage", bool, False, "stream_options."),
+        include_usage=field(options, "include_usage", bool, False, "stream_options."),
         text_bytes=text_bytes,
         images=images,
         max_tokens=_max_tokens(body),
-        answers=_count(body, "n", MOST_ANSWERS) or 1,
+        answers=count(body, "n", MOST_ANSWERS) or 1,
         needs=_needs(body, images),
         parameters=frozenset(k for k in body if k not in PLAIN and body[k] is not None and body[k] != DEFAULTS.get(k)),
-        untranslatable=untranslatable or _untranslatable(body),
+        untranslatable=beyond_text or beyond_fields,
         one_try=body.get("store") is True,
         user=_user(body),
         conversation=lambda: conversation(body),
@@ -77,7 +66,7 @@ def conversation(body: dict[str, Any]) -> Conversation:
     turns: list[tuple[str, str]] = []
     for message in body["messages"]:
         role, text = message["role"], _text(message.get("content"))
-        if not text:
+        if not text.strip():  # a turn without words is refused elsewhere, and says nothing
             continue
         if role in ("system", "developer"):
             system.append(text)
@@ -85,14 +74,13 @@ def conversation(body: dict[str, Any]) -> Conversation:
             turns[-1] = (role, turns[-1][1] + "\n\n" + text)
         else:
             turns.append((role, text))
-    stop = body.get("stop") or ()
     return Conversation(
         system="\n\n".join(system),
         turns=tuple(turns),
         max_tokens=_max_tokens(body),
         temperature=body.get("temperature"),
-        top_p=body.get("top_p"),
-        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        top_p=None if body.get("top_p") == DEFAULTS["top_p"] else body.get("top_p"),
+        stop=texts(body, "stop", MOST_STOPS),
     )
 
 
@@ -105,23 +93,40 @@ def _messages(body: dict[str, Any]) -> tuple[int, int, str]:
     if len(messages) > MOST_MESSAGES:
         raise RequestError(f"more than {MOST_MESSAGES} messages", "messages")
     size, images, untranslatable = 0, 0, ""
+    spoken: list[str] = []
     for i, message in enumerate(messages):
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
+        if not isinstance(message, dict):
+            raise RequestError("a message must be an object", f"messages[{i}]")
+        role = message.get("role")
+        if not isinstance(role, str) or role not in ROLES:
             raise RequestError(f"`role` must be one of {', '.join(sorted(ROLES))}", f"messages[{i}].role")
-        if message["role"] in ("tool", "function") or message.get("tool_calls") or message.get("function_call"):
-            untranslatable = "tools"
-        for kind, value in _parts(message.get("content"), i):
-            if kind == "text":
-                size += len(value) if value.isascii() else len(value.encode())
-            else:
-                images += kind == "image_url"
-                untranslatable = untranslatable or ("images" if kind == "image_url" else f"content of type {kind}")
-    return size, images, untranslatable or _turns(messages)
+        parts = _parts(message.get("content"), i)
+        untranslatable = untranslatable or _beyond_text(message, parts, i)
+        texts_of = [text for kind, text in parts if kind == "text"]
+        size += sum(len(text) if text.isascii() else len(text.encode()) for text in texts_of)
+        images += sum(kind == "image_url" for kind, _ in parts)
+        if role in ("user", "assistant") and any(text.strip() for text in texts_of):
+            spoken.append(role)
+    return size, images, untranslatable or _turns(spoken)
 
 
-def _turns(messages: list[dict[str, Any]]) -> str:
-    """Other providers want turns that begin and end with the user."""
-    roles = [m["role"] for m in messages if m["role"] in ("user", "assistant")]
+def _beyond_text(message: dict[str, Any], parts: list[tuple[str, str]], i: int) -> str:
+    """What a message holds beside a role and text."""
+    if message["role"] in ("tool", "function"):
+        return "tools"
+    for name, value in message.items():
+        if name not in ("role", "content") and value not in (None, [], {}, ""):
+            return "tools" if name in ("tool_calls", "function_call") else f"messages[{i}].{name}"
+    for j, (kind, _) in enumerate(parts):
+        if kind != "text":
+            return "images" if kind == "image_url" else f"content of type {kind}"
+        if isinstance(message["content"], list) and (more := message["content"][j].keys() - {"type", "text"}):
+            return f"messages[{i}].content[{j}].{min(more)}"
+    return ""
+
+
+def _turns(roles: list[str]) -> str:
+    """Other providers want turns that begin and end with the user. `roles` are of those with words."""
     if not roles or roles[0] != "user":
         return "a conversation that does not begin with the user"
     return "a beginning for the answer" if roles[-1] != "user" else ""
@@ -151,15 +156,18 @@ def _text(content: Any) -> str:
 
 
 def _untranslatable(body: dict[str, Any]) -> str:
-    """The first field that only this dialect can say."""
+    """The first field that only this dialect can say. Raises RequestError for a value that none can."""
+    temperature, top_p = number(body, "temperature", 2), number(body, "top_p", 1)
+    stop = texts(body, "stop", MOST_STOPS)
     for name in sorted(body):
         value = body[name]
         if name not in TRANSLATED and value not in (None, [], {}) and value != DEFAULTS.get(name):
             return "tools" if name in ("tools", "functions", "tool_choice", "function_call") else name
-    temperature = body.get("temperature")
-    if isinstance(temperature, int | float) and temperature > 1:
+    if temperature is not None and temperature > 1:
         return "temperature above 1"
-    return "top_p with temperature" if None not in (temperature, body.get("top_p")) else ""
+    if not all(text.strip() for text in stop):
+        return "a stop of white space"
+    return "top_p with temperature" if None not in (temperature, top_p) and top_p != DEFAULTS["top_p"] else ""
 
 
 def _needs(body: dict[str, Any], images: int) -> frozenset[str]:
@@ -177,8 +185,8 @@ def _needs(body: dict[str, Any], images: int) -> frozenset[str]:
 
 
 def _max_tokens(body: dict[str, Any]) -> int | None:
-    newer = _count(body, "max_completion_tokens", MOST_TOKENS)
-    older = _count(body, "max_tokens", MOST_TOKENS)
+    newer = count(body, "max_completion_tokens", MOST_TOKENS)
+    older = count(body, "max_tokens", MOST_TOKENS)
     return older if newer is None else newer
 
 
@@ -191,37 +199,3 @@ def _user(body: dict[str, Any]) -> str | None:
         metadata.get("user_id") if isinstance(metadata, dict) else None,
     ]
     return next((name for name in named if isinstance(name, str) and name), None)
-
-
-def _count(body: dict[str, Any], name: str, most: int) -> int | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise RequestError(f"`{name}` must be a whole number from 1 to {most}", name)
-    return value
-
-
-def _field[T](body: dict[str, Any], name: str, kind: type[T], default: Any, prefix: str = "") -> Any:
-    value = body.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, kind):
-        words = {bool: "true or false", dict: "an object", str: "text"}
-        raise RequestError(f"`{prefix}{name}` must be {words[kind]}", prefix + name)
-    return value
-
-
-def _names(models: Any) -> tuple[str, ...]:
-    if models is None:
-        return ()
-    if not isinstance(models, list) or not models or not all(isinstance(m, str) and m for m in models):
-        raise RequestError("`models` must be a list of names", "models")
-    return tuple(models)
-
-
-def _no_endpoints(fields: dict[str, Any], prefix: str = "") -> None:
-    """A caller names models, never places to connect to."""
-    for name in fields:
-        if name.lower() in ENDPOINT_FIELDS:
-            raise RequestError(f"`{prefix}{name}` is not accepted: endpoints come from the fleet", prefix + name)

@@ -9,7 +9,7 @@ from typing import Any
 from routing.request import Conversation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parsed:
     """A checked body. `body` no longer holds the fields that are the router's."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 from routing.errors import AttemptError, ProtocolError, RouterError
@@ -19,8 +18,9 @@ class Call:
         self.number, self.deployment, self.sent_at = number, deployment, sent_at
         self.answer: Answer | None = None
         self.headers_at = sent_at
-        self.pieces: deque[Piece] = deque()  # read, and not yet taken by the owner
+        self.first: Piece | None = None  # what was read up to the first content, until the owner takes it
         self._task: asyncio.Task[None] | None = None
+        self._aborted = False
 
     def start(
         self,
@@ -45,13 +45,17 @@ class Call:
             piece = await answer.read()
             if piece is None:
                 raise ProtocolError("the answer ended before it began")
-            self.pieces.append(piece)
+            if self.first is None:
+                self.first = piece
+            else:
+                self.first.join(piece)
             if piece.content or piece.finish:
                 return
 
     def abort(self, error: RouterError) -> None:
-        """Close the connection; the owner's read raises `error`, now or next."""
-        if self.answer is not None:
+        """Close the connection; the owner's read raises `error`, now or next. The first reason stays."""
+        if self.answer is not None and not self._aborted:
+            self._aborted = True
             self.answer.abort(error)
 
     def cancel(self) -> None:

@@ -108,8 +108,9 @@ class Exchange:
         """The next piece of the committed answer, None at its proper end. Raises RouterError for a broken one."""
         call = self._call
         assert call is not None
-        if call.pieces:
-            piece: Piece | None = call.pieces.popleft()
+        piece: Piece | None
+        if call.first is not None:
+            piece, call.first = call.first, None
         else:
             assert call.answer is not None
             self._reading_since = self._loop.time()
@@ -117,7 +118,7 @@ class Exchange:
                 piece = await call.answer.read()
             except AttemptError as error:
                 self._post(Failed(call.number, error))
-                raise
+                raise self.error or error from error
             finally:
                 self._reading_since = math.inf
         if piece is None:

@@ -5,6 +5,8 @@ A round trip that was seen is the line's plus whatever waited on the way; the le
 
 from __future__ import annotations
 
+import math
+
 WINDOW_S = 300.0  # the minimum is over one to two such windows, so that a longer route is noticed within ten minutes
 
 
@@ -20,11 +22,12 @@ class NetworkFloor:
         self._since = 0.0
 
     def add(self, round_trip: float, now: float) -> float:
-        """Take one round trip into account; returns the new value. What is not positive tells nothing."""
-        if round_trip <= 0:
+        """Take one round trip into account; returns the new value. What is not finite and positive tells nothing."""
+        if not 0 < round_trip < math.inf:
             return self.value
         if self._current is None or now - self._since > WINDOW_S:
-            self._before, self._current, self._since = self._current, round_trip, now
+            self._before = self._current if now - self._since <= 2 * WINDOW_S else None
+            self._current, self._since = round_trip, now
         else:
             self._current = min(self._current, round_trip)
         self.value = self._current if self._before is None else min(self._current, self._before)

@@ -31,7 +31,7 @@ class Quota:
 
     def utilisation(self, d: int, now: float, sent: float) -> float:
         """Share in use: the headers' word, weighing less the older it is, else the share that is known to be sent."""
-        age = now - self.used_at[d]
+        age = max(0.0, now - self.used_at[d])
         if age >= HEADER_MAX_AGE_S:
             return sent
         return sent + math.exp(-age / HEADER_TAU_S) * (self.used[d] - sent)

@@ -28,7 +28,7 @@ class Candidates:
             if open_:
                 return open_, False
         # an ejected deployment may have recovered; one that said when to come back has not
-        return [d for d in self.usable() if not slots.full(d) and health.why[d] != "rate_limited"], True
+        return [d for d in self.usable() if not slots.full(d) and health.refused_until[d] <= now], True
 
     def usable(self) -> list[int]:
         """Deployments that could serve this request in some state of theirs."""

@@ -50,7 +50,9 @@ from routing.policy.view import View
 from routing.request import Ask, LatencyPriority
 
 MAX_TRIES = 3  # upstream calls of one request, hedges aside
-NO_TARGET_PATIENCE = 2.0  # without a target of the caller's, a hedge is for the tail: twice the target set for the choice
+NO_TARGET_PATIENCE = (
+    2.0  # without a target of the caller's, a hedge is for the tail: twice the target set for the choice
+)
 CEILING_S = 200.0  # to the first content, whatever the caller allows: the platform cuts a silent request at 230 s
 
 
@@ -245,7 +247,7 @@ class Plan:
         """Nothing more is wanted: every open attempt is dropped, every lease closed."""
         cancels: list[Action] = [self._close(a, now, Verdict.IGNORED) for a in self._open_attempts()]
         self.over = True
-        return cancels + actions
+        return actions + cancels  # the reason first, so that it is what a reader of a dropped call sees
 
     def _close(self, attempt: Attempt, now: float, verdict: Verdict) -> Action:
         if attempt.first_at is None:

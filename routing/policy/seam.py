@@ -11,7 +11,7 @@ from routing.policy.view import View
 from routing.request import Ask
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Score:
     """What a policy thinks of one candidate. Times in seconds, medians."""
 
@@ -24,7 +24,7 @@ class Score:
     used: float  # share of the quota in use
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Choice:
     """The deployment to send to, the best other one, and why."""
 

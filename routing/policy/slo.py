@@ -29,7 +29,7 @@ SOFTNESS, RETRY_SOFTNESS = 0.04, 0.3  # difference in probability that divides a
 HEADROOM_FLOOR, TIER_PENALTY, EXPLORE = 0.02, 0.02, 0.3
 HEDGE_PRICE = 0.12  # gain in probability that a hedge of a mean prompt must bring while the purse is half full
 EARLIEST_HEDGE_S = 0.030
-NO_TARGET = 1.5  # without a target, one is set at this multiple of the best candidate's median
+NO_TARGET = 1.25  # without a target, one is set at this multiple of the best candidate's median
 STICKY_LOSS = 0.05  # most probability that staying at home may cost
 P90, P99 = 1.2816, 2.3263  # points of the standard normal distribution
 PATIENCE, LEAST_PATIENCE_S = 2.0, 1.0  # give a silent call up after twice its predicted 99 % point, not within a second
@@ -52,7 +52,7 @@ class SloPolicy:
         drawn = self._values(view, ask, candidates, target, now, rng)
         best = max(drawn)[0]
         candidates, home_reason = self._at_home(view, ask, candidates, drawn, best)
-        if home_reason == "sticky":
+        if len(candidates) < len(drawn):
             drawn = [row for row in drawn if row[3] in candidates]
             best = max(drawn)[0]
         if ask.cheapest:
@@ -194,7 +194,8 @@ class SloPolicy:
             self._medians(view, ask, d)[median] for d in candidates
         )
         if cost > view.stickiness_s or max(home)[0] < best - STICKY_LOSS:
-            return candidates, "left_home"
+            away = [d for d in candidates if view.region[d] != ask.home]
+            return away or candidates, "left_home"
         return [row[3] for row in home], "sticky"
 
     @staticmethod

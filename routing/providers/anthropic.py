@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import orjson
 from routing.fleet import Deployment, Fleet
 from routing.ports import Answer
 from routing.providers.anthropic_wire import ANTHROPIC
-from routing.providers.sdk import Sdk
+from routing.providers.sdk import Key, Sdk
 from routing.providers.transport import Transport
 from routing.request import ChatRequest
 
@@ -31,11 +30,11 @@ class AnthropicProvider:
         fleet: Fleet,
         transport: Transport,
         base_url: str,
-        key: str | Callable[[], Awaitable[str]],
+        key: Key,
         foundry: bool,
     ) -> None:
         self._fleet, self._transport = fleet, transport
-        self._sdk = Sdk(lambda http: _client(http, base_url, key, foundry), _minimal_call)
+        self._sdk = Sdk(lambda http, key: _client(http, base_url, key, foundry), _minimal_call, key)
 
     async def open(self, deployment: Deployment, request: ChatRequest) -> Answer:
         """See the seam."""
@@ -63,15 +62,14 @@ class AnthropicProvider:
             "temperature": chat.temperature,
             "top_p": chat.top_p,
             "stop_sequences": list(chat.stop),
-            "stream": request.stream,
         }
-        body.update({name: value for name, value in optional.items() if value not in (None, "", [], False)})
+        body.update({name: value for name, value in optional.items() if value not in (None, "", [])})
+        if request.stream:
+            body["stream"] = True
         return body
 
 
-def _client(
-    http: httpx2.AsyncClient, base_url: str, key: str | Callable[[], Awaitable[str]], foundry: bool
-) -> tuple[ModuleType, Any]:
+def _client(http: httpx2.AsyncClient, base_url: str, key: Key, foundry: bool) -> tuple[ModuleType, Any]:
     import anthropic  # noqa: PLC0415  # a second; runs in a thread
 
     # no retries: the plan does that, on another deployment

@@ -10,7 +10,7 @@ from routing.errors import AttemptError, ProtocolError, RateLimited, ServerError
 from routing.outcome import Usage
 from routing.ports import Piece
 from routing.providers.sse import SseDecoder, data_of
-from routing.providers.wire import Wire
+from routing.providers.wire import Wire, count
 
 FINISH = {
     "end_turn": "stop",
@@ -63,7 +63,7 @@ class AnthropicStream:
                 delta = event.get("delta")
                 reason = delta.get("stop_reason") if isinstance(delta, dict) else None
                 if reason:
-                    piece.finish = FINISH.get(reason, "stop")
+                    piece.finish = finish_of(reason)
                 self._count(event, piece)
             case "message_stop":
                 self.done = True
@@ -86,17 +86,22 @@ def whole(body: bytes) -> Piece:
     blocks = message.get("content")
     if message.get("type") != "message" or not isinstance(blocks, list):
         raise ProtocolError("the answer is not a message")
-    texts = [("text", str(b.get("text", ""))) for b in blocks if isinstance(b, dict) and b.get("type") == "text"]
-    finish = FINISH.get(str(message.get("stop_reason")), "stop")
-    return Piece(raw=body, content=1, texts=texts, finish=finish, usage=usage_of(message.get("usage")))
+    texts = [text for block in blocks if isinstance(block, dict) for text in _texts(block)]
+    finish, usage = finish_of(message.get("stop_reason")), usage_of(message.get("usage"))
+    return Piece(raw=body, content=1, texts=texts, finish=finish, usage=usage)
+
+
+def finish_of(reason: Any) -> str:
+    """The finish_reason that a stop_reason is; `stop` for an unknown one."""
+    return FINISH.get(reason, "stop") if isinstance(reason, str) else "stop"
 
 
 def usage_of(usage: Any) -> Usage | None:
     """Token counts: the prompt is what was new, written to the cache, and read from it."""
     try:
-        cached = int(usage.get("cache_read_input_tokens") or 0)
-        prompt = int(usage["input_tokens"]) + int(usage.get("cache_creation_input_tokens") or 0) + cached
-        return Usage(prompt, int(usage.get("output_tokens") or 0), cached)
+        cached = count(usage.get("cache_read_input_tokens") or 0)
+        prompt = count(usage["input_tokens"]) + count(usage.get("cache_creation_input_tokens") or 0) + cached
+        return Usage(prompt, count(usage.get("output_tokens") or 0), cached)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
@@ -112,11 +117,15 @@ def error_event(error: Any) -> AttemptError:
 def _delta(delta: Any, piece: Piece) -> None:
     if not isinstance(delta, dict):
         raise ProtocolError("a content_block_delta of the stream has no delta")
-    for key, kind in (("text", "text"), ("thinking", "reasoning"), ("partial_json", "tool")):
-        words = delta.get(key)
-        if isinstance(words, str) and words:
-            piece.content += 1
-            piece.texts.append((kind, words))
+    texts = _texts(delta)
+    piece.texts += texts
+    piece.content += len(texts) or bool(delta.get("partial_json"))
+
+
+def _texts(holder: dict[str, Any]) -> list[tuple[str, str]]:
+    """The words in a delta or a content block, and what they are."""
+    kinds = (("text", "text"), ("thinking", "reasoning"))
+    return [(kind, words) for key, kind in kinds if isinstance(words := holder.get(key), str) and words]
 
 
 def _object(data: bytes) -> dict[str, Any]:

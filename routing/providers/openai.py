@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import orjson
 from routing.fleet import Deployment, Fleet
 from routing.ports import Answer
 from routing.providers.openai_wire import OPENAI
-from routing.providers.sdk import Sdk
+from routing.providers.sdk import Key, Sdk
 from routing.providers.transport import Transport
 from routing.request import ChatRequest
 
@@ -26,11 +25,9 @@ class OpenAIProvider:
 
     dialect = "openai"
 
-    def __init__(
-        self, fleet: Fleet, transport: Transport, base_url: str, key: str | Callable[[], Awaitable[str]]
-    ) -> None:
+    def __init__(self, fleet: Fleet, transport: Transport, base_url: str, key: Key) -> None:
         self._fleet, self._transport = fleet, transport
-        self._sdk = Sdk(lambda http: _client(http, base_url, key), _minimal_call)
+        self._sdk = Sdk(lambda http, key: _client(http, base_url, key), _minimal_call, key)
 
     async def open(self, deployment: Deployment, request: ChatRequest) -> Answer:
         """See the seam."""
@@ -51,12 +48,13 @@ class OpenAIProvider:
         if request.stream:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
         if "max_tokens" in body and "max_tokens" in self._fleet.model_of(deployment).unsupported_parameters:
-            body.setdefault("max_completion_tokens", body.pop("max_tokens"))
-            body.pop("max_tokens", None)
+            limit = body.pop("max_tokens")
+            if body.get("max_completion_tokens") is None:
+                body["max_completion_tokens"] = limit
         return body
 
 
-def _client(http: httpx2.AsyncClient, base_url: str, key: str | Callable[[], Awaitable[str]]) -> tuple[ModuleType, Any]:
+def _client(http: httpx2.AsyncClient, base_url: str, key: Key) -> tuple[ModuleType, Any]:
     import openai  # noqa: PLC0415  # half a second; runs in a thread
 
     # the plan retries, on another deployment; the SDK's own retries would triple every call and sleep inside it

@@ -8,10 +8,10 @@ from routing.fleet import Fleet
 from routing.ports import Provider
 from routing.providers.anthropic import FOUNDRY_PATH, AnthropicProvider
 from routing.providers.openai import AZURE_PATH, OpenAIProvider
+from routing.providers.sdk import Key
 from routing.providers.transport import Transport
 
 NO_KEY = "none"  # compatible servers such as vLLM or llama.cpp ask for none; the SDK wants something
-type Credential = str | Callable[[], Awaitable[str]]
 type TokenFor = Callable[[str], Callable[[], Awaitable[str]]]  # scope -> tokens of this app's identity
 
 # Entra scopes of the two kinds of model endpoint
@@ -34,14 +34,14 @@ def providers(
         if resource not in endpoints:
             return None
         if (kind, resource) not in made:
-            key: Credential = keys.get(resource) or (token_for(SCOPES[kind]) if kind in SCOPES else NO_KEY)
+            key: Key = keys.get(resource) or (token_for(SCOPES[kind]) if kind in SCOPES else NO_KEY)
             made[kind, resource] = _make(kind, fleet, transport, endpoints[resource].rstrip("/") + "/", key)
         return made[kind, resource]
 
     return [provider(d.provider, d.resource) for d in fleet.deployments]
 
 
-def _make(kind: str, fleet: Fleet, transport: Transport, endpoint: str, key: Credential) -> Provider:
+def _make(kind: str, fleet: Fleet, transport: Transport, endpoint: str, key: Key) -> Provider:
     match kind:
         case "azure_openai":
             return OpenAIProvider(fleet, transport, endpoint + AZURE_PATH, key)

@@ -44,6 +44,19 @@ NOT_TAKEN = {
     "x-stainless-timeout",
     "x-stainless-read-timeout",
 }
+ANY_KEY = "none"  # for what never leaves this process
+LONGEST_MESSAGE = 1000  # characters of a provider's own words that are passed on
+# How providers without a code of their own for it say that a prompt does not fit: Anthropic (twice), vLLM, llama.cpp
+TOO_LONG = (
+    "prompt is too long",
+    "exceed context limit",
+    "maximum context length",
+    "exceeds the available context size",
+)
+REJECTED = {400, 413, 422}  # the request itself is wrong
+BROKEN = {408, 409, 425}  # as passing as a 5xx
+
+type Key = str | Callable[[], Awaitable[str]]  # a key, or where to get tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +70,20 @@ class Prepared:
 class Sdk:
     """One endpoint, through the eyes of its SDK.
 
-    `load` imports the SDK and returns (module, client over the given HTTP client); `call` makes a minimal request.
-    Importing takes most of a second, so it happens in a thread, and not before it is needed.
+    `load` imports the SDK and returns (module, client over the given HTTP client with the given key); `call` makes a
+    minimal request. Importing takes most of a second, so it happens in a thread, and not before it is needed.
     """
 
     def __init__(
         self,
-        load: Callable[[httpx2.AsyncClient], tuple[ModuleType, Any]],
+        load: Callable[[httpx2.AsyncClient, Key], tuple[ModuleType, Any]],
         call: Callable[[Any], Awaitable[object]],
+        key: Key,
     ) -> None:
-        self._load, self._call = load, call
+        self._load, self._call, self._key = load, call, key
         self._module: ModuleType | None = None
         self._client: Any = None
+        self._judge: Any = None  # a client that needs no credential, so that an error waits for none
         self._prepared: Prepared | None = None
         self._prepared_at = 0.0
         self._refreshing: asyncio.Task[Prepared] | None = None
@@ -89,11 +104,13 @@ class Sdk:
         """What the SDK makes of an error response, as one of ours."""
         import httpx2  # noqa: PLC0415  # loaded by then; not at start
 
-        client = await self._loaded()
+        await self._loaded()
         assert self._module is not None
-        _canned.set(httpx2.Response(status, headers=_without_encoding(headers), content=body))
+        hints = [(name, value) for name, value in headers.items() if name.lower() in retry_after.HEADERS]
+        ascii_only = [(name, value) for name, value in hints if value.isascii()]
+        _canned.set(httpx2.Response(status, headers=ascii_only, content=body))
         try:
-            await self._call(client)
+            await self._call(self._judge)
         except self._module.APIStatusError as e:
             return attempt_error(self._module, e, retry_after.parse(e.response.headers, datetime.now(UTC)))
         finally:
@@ -109,13 +126,15 @@ class Sdk:
 
     async def _loaded(self) -> Any:
         if self._client is None:
-            self._module, self._client = await asyncio.to_thread(self._build)
+            self._module, self._judge, self._client = await asyncio.to_thread(self._build)
         return self._client
 
-    def _build(self) -> tuple[ModuleType, Any]:
+    def _build(self) -> tuple[ModuleType, Any, Any]:
         import httpx2  # noqa: PLC0415  # costs a quarter of a second
 
-        return self._load(httpx2.AsyncClient(transport=_recorder(httpx2), follow_redirects=False))
+        http = httpx2.AsyncClient(transport=_recorder(httpx2), follow_redirects=False)
+        module, client = self._load(http, self._key)
+        return module, self._load(http, ANY_KEY)[1], client
 
     async def _prepare(self) -> Prepared:
         from azure.core.exceptions import AzureError  # noqa: PLC0415  # not at start
@@ -126,35 +145,46 @@ class Sdk:
         _recorded.set(recorded)
         try:
             await self._call(client)
-        except (AzureError, self._module.APIConnectionError) as e:
+        except (AzureError, self._module.APIConnectionError, OSError, TypeError, ValueError) as e:
+            # the last two: what the SDKs raise for a token that is none
             raise Misconfigured("no credential for the provider could be had") from e
         request = recorded[-1]
         headers = {name: value for name, value in request.headers.items() if name not in NOT_TAKEN}
         headers["accept-encoding"] = "identity"
+        if not all(value.isascii() and value.isprintable() for value in headers.values()):
+            raise Misconfigured("the credential for the provider holds what no header can carry, such as a line end")
         self._prepared = Prepared(URL(str(request.url), encoded=True), headers)
         self._prepared_at = time.monotonic()
         return self._prepared
 
 
 def attempt_error(sdk: ModuleType, error: Any, retry_after_s: float | None) -> AttemptError:
-    """Our error for one of the SDK's status errors. Both SDKs name their classes alike."""
-    body = error.body if isinstance(error.body, dict) else {}
-    inner = body["error"] if isinstance(body.get("error"), dict) else body
-    message, code = str(inner.get("message") or "the provider refused the request"), inner.get("code")
+    """Our error for one of the SDK's status errors."""
+    status = error.status_code
     if isinstance(error, sdk.RateLimitError):
         return RateLimited("the provider is limiting our rate", retry_after_s)
-    if isinstance(error, sdk.AuthenticationError | sdk.PermissionDeniedError | sdk.NotFoundError):
-        return Misconfigured(f"the provider refused us with status {error.status_code}")
-    if isinstance(error, sdk.ConflictError) or error.status_code == 408 or error.status_code >= 500:
-        return ServerError(f"the provider failed with status {error.status_code}")
-    if code == "context_length_exceeded" or "prompt is too long" in message:
-        return ContextTooLong(message)
-    param = inner.get("param")
+    if status >= 500 or status in BROKEN:
+        return ServerError(f"the provider failed with status {status}")
+    if status not in REJECTED:
+        return Misconfigured(f"the provider refused us with status {status}")
+    return _rejected(status, error.body if isinstance(error.body, dict) else {})
+
+
+def _rejected(status: int, body: Mapping[str, Any]) -> AttemptError:
+    """The provider's word on a wrong request: `error` of its body, or the body itself, whatever is in it."""
+    told = body["error"] if isinstance(body.get("error"), dict) else body
+    message, param = told.get("message"), told.get("param")
+    # JSON may hold half a surrogate pair, which no answer of ours could be encoded with
+    text = message.encode("utf-8", "replace").decode() if isinstance(message, str) else ""
+    # vLLM and Azure's gateway repeat the status as the code
+    codes = [code for code in (told.get("code"), told.get("type")) if isinstance(code, str) and not code.isdigit()]
+    if "context_length_exceeded" in codes or any(phrase in text for phrase in TOO_LONG):
+        return ContextTooLong(text[:LONGEST_MESSAGE])
     return RequestRejected(
-        message,
-        status=error.status_code,
+        text[:LONGEST_MESSAGE] or "the provider refused the request",
+        status=status,
         param=param if isinstance(param, str) else None,
-        vendor_code=str(code or inner.get("type") or "invalid_request"),
+        vendor_code=codes[0] if codes else "invalid_request",
     )
 
 
@@ -173,12 +203,6 @@ def _recorder(httpx2: ModuleType) -> Any:
             return _canned.get() or httpx2.Response(200, json={})
 
     return Recorder()
-
-
-def _without_encoding(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The body is at hand decoded, so what speaks of its encoding on the wire must go."""
-    gone = {"content-encoding", "transfer-encoding", "content-length"}
-    return [(name, value) for name, value in headers.items() if name.lower() not in gone]
 
 
 def _retrieved(task: asyncio.Task[Prepared]) -> None:

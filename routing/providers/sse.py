@@ -15,21 +15,16 @@ _BOM = b"\xef\xbb\xbf"
 class SseDecoder:
     """Bytes in, whole events out, however the bytes are cut."""
 
-    __slots__ = ("_began", "_held_cr", "_rest")
+    __slots__ = ("_after_cr", "_began", "_rest")
 
     def __init__(self) -> None:
         self._rest = b""
         self._began = False
-        self._held_cr = False
-
-    @property
-    def inside_event(self) -> bool:
-        """Whether the bytes so far end in the middle of an event."""
-        return bool(self._rest.strip(b"\n"))
+        self._after_cr = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The events that `chunk` completes, as blocks of lines. Raises ProtocolError over the bounds."""
-        if b"\r" in chunk or self._held_cr:
+        if b"\r" in chunk or self._after_cr:
             chunk = self._line_ends(chunk)
         buffer = self._rest + chunk if self._rest else chunk
         if not self._began and buffer:
@@ -45,12 +40,10 @@ class SseDecoder:
         return blocks
 
     def _line_ends(self, chunk: bytes) -> bytes:
-        """CRLF and CR become LF; a CR at the end waits for the LF that may follow."""
-        if self._held_cr:
-            chunk = b"\r" + chunk
-        self._held_cr = chunk.endswith(b"\r")
-        if self._held_cr:
-            chunk = chunk[:-1]
+        """CRLF and CR become LF. A CR at the end counts at once, and the LF that may follow it is skipped."""
+        if self._after_cr:
+            chunk = chunk.removeprefix(b"\n")
+        self._after_cr = chunk.endswith(b"\r")
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 

@@ -6,6 +6,7 @@ aiohttp costs a fifth per chunk of what httpx2 costs, and its pool stays fast wi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from types import SimpleNamespace
 
@@ -23,6 +24,8 @@ RESOLVE_AND_CONNECT_S = 2.0
 KEEP_ALIVE_S = 60.0  # an idle connection saves the next request its handshakes
 DNS_CACHE_S = 60
 LARGEST_BODY = 32 * 1024 * 1024  # of an unstreamed answer
+LARGEST_ERROR = 64 * 1024  # of the body of an error; a status without its body still tells enough
+ERROR_S = 1.0  # how long that body may take
 DRAIN_S = 0.25  # how long a finished stream may take to end its HTTP message before its connection is closed
 
 
@@ -79,10 +82,10 @@ class Transport:
     async def _refusal(self, sdk: Sdk, response: aiohttp.ClientResponse) -> AttemptError:
         if response.status < 400:
             return ProtocolError(f"the provider answered with status {response.status}")
-        try:
-            body = await _bounded(response)
-        except aiohttp.ClientError:
-            body = b""
+        body = b""
+        with contextlib.suppress(aiohttp.ClientError, OSError, ProtocolError):
+            async with asyncio.timeout(ERROR_S):
+                body = await _bounded(response, LARGEST_ERROR)
         return await sdk.error(response.status, response.headers, body)
 
     def _open_session(self) -> aiohttp.ClientSession:
@@ -105,9 +108,12 @@ class StreamedAnswer:
     def __init__(self, response: aiohttp.ClientResponse, wire: Wire, seen: Signals) -> None:
         self.dialect, self.signals = wire.dialect, seen
         self._response, self._decoder = response, wire.stream()
+        self._aborted: RouterError | None = None
 
     async def read(self) -> Piece | None:
         """See the seam."""
+        if self._aborted is not None:
+            raise self._aborted
         decoder, content = self._decoder, self._response.content
         while decoder.failure is None and not decoder.done:
             try:
@@ -119,7 +125,8 @@ class StreamedAnswer:
                     return None
                 raise ProtocolError("the stream ended before its answer did")
             piece = decoder.feed(chunk)
-            if piece.raw or piece.content or piece.usage_raw or piece.finish:
+            piece.last = decoder.done and decoder.failure is None
+            if piece.raw or piece.content or piece.usage_raw or piece.finish or piece.last:
                 return piece
         if decoder.failure is not None:
             raise decoder.failure
@@ -127,21 +134,22 @@ class StreamedAnswer:
 
     def abort(self, error: RouterError) -> None:
         """See the seam."""
-        self._response.content.set_exception(error)
+        self._aborted = error
+        self._response.content.set_exception(error)  # wakes a read that waits
         self._response.close()
 
     async def close(self) -> None:
         """See the seam."""
         content = self._response.content
-        if self._decoder.done and content.exception() is None and not content.at_eof():
-            try:
-                async with asyncio.timeout(DRAIN_S):
-                    await content.readany()
-            except (TimeoutError, aiohttp.ClientError, OSError):
-                pass
-        if not content.at_eof():
-            self._response.close()
-        self._response.release()
+        try:
+            if self._decoder.done and content.exception() is None and not content.at_eof():
+                with contextlib.suppress(aiohttp.ClientError, OSError):
+                    async with asyncio.timeout(DRAIN_S):
+                        await content.readany()
+        finally:
+            if not content.at_eof():
+                self._response.close()
+            self._response.release()
 
 
 class WholeAnswer:
@@ -157,7 +165,7 @@ class WholeAnswer:
             return None
         self._read = True
         try:
-            body = await _bounded(self._response)
+            body = await _bounded(self._response, LARGEST_BODY)
         except (aiohttp.ClientError, OSError) as e:
             raise ConnectionLost("the answer was cut") from e
         return self._decode(body)
@@ -174,12 +182,12 @@ class WholeAnswer:
         self._response.release()
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    """The body. Raises ProtocolError over the bound."""
+async def _bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body. Raises ProtocolError where it is longer than `most` bytes."""
     parts, size = [], 0
     while chunk := await response.content.readany():
         size += len(chunk)
-        if size > LARGEST_BODY:
+        if size > most:
             raise ProtocolError("the answer is longer than allowed")
         parts.append(chunk)
     return b"".join(parts)

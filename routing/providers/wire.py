@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from routing.errors import AttemptError
 from routing.ports import Piece
+
+MOST_TOKENS = 1_000_000_000  # more is no count of tokens
+
+
+def count(value: Any) -> int:
+    """A count of tokens as a provider tells it. Raises ValueError for what is none."""
+    if type(value) is not int or not 0 <= value <= MOST_TOKENS:
+        raise ValueError("not a count of tokens")
+    return value
 
 
 class StreamDecoder(Protocol):

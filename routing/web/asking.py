@@ -17,6 +17,7 @@ from routing.web import hints as hinted
 from routing.web.places import geography
 
 TRAVELS_ON = ("traceparent", "tracestate", "x-ms-client-request-id")  # to the provider
+LONGEST_HEADER = 512  # characters: `tracestate` may have as many (W3C Trace Context, 3.3.1.1)
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -45,8 +46,8 @@ def request(
         model=names[0],
         text_bytes=parsed.text_bytes,
         caller=caller,
-        user_key=_user_key(caller, user),
-        headers={name: headers[name] for name in TRAVELS_ON if name in headers and headers[name].isascii()},
+        user_key=user_key(caller, user),
+        headers={name: headers[name] for name in TRAVELS_ON if _travels(headers.get(name, ""))},
     )
 
 
@@ -128,9 +129,14 @@ def _near_home(ask: Ask, hints: Hints, fleet: Fleet) -> Ask:
     return ask if region is None else replace(ask, home=region)
 
 
-def _user_key(caller: str, user: str | None) -> str | None:
+def user_key(caller: str, user: str | None) -> str | None:
     """A hash of caller and user: one caller's names mean nothing to another, and no name is kept."""
     return hashlib.sha256(f"{caller}\0{user}".encode()).hexdigest() if user else None
+
+
+def _travels(value: str) -> bool:
+    """Whether a header of the caller's may go on to a provider: what is no plain text would break the request."""
+    return 0 < len(value) <= LONGEST_HEADER and value.isascii() and value.isprintable()
 
 
 def request_id(headers: Mapping[str, str]) -> str:

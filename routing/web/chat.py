@@ -23,11 +23,13 @@ from routing.engine.exchange import CallerLeft, Exchange
 from routing.errors import RouterError
 from routing.request import ChatRequest
 from routing.web import asking, heading
+from routing.web.coordinator import forget
 from routing.web.edge import Edge
 from routing.web.wire import CHAT_BYTES, dumps, json_headers, send_whole
 
 KEEP_ALIVE_S = 15.0  # Front Door ends a response that is silent for 30 s
 STALLED_S = 30.0  # a caller who reads nothing for so long holds a lease for nothing
+OUR_FAULT = "the router failed; it has been logged"
 LOG = logging.getLogger("routing.chat")
 
 
@@ -47,6 +49,7 @@ class ChatResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read, route, relay. Nothing escapes: every fault becomes an answer."""
         router, headers = self._edge.router, self._request.headers
+        forget(headers)
         received_at = router.clock.now()
         self._send = send
         request_id = ""
@@ -65,8 +68,8 @@ class ChatResponse(Response):
             if not self._stalled:
                 raise  # the server is stopping. A stalled answer just ends here, and the server closes its connection
         except Exception:
-            LOG.exception("a fault of the router's own")
-            await self._refuse(RouterError("the router failed; it has been logged"), request_id, [])
+            LOG.exception(OUR_FAULT)
+            await self._refuse(RouterError(OUR_FAULT), request_id, [])
         finally:
             self._edge.bodies.release(size)
 
@@ -101,30 +104,40 @@ class ChatResponse(Response):
     async def _stream(self, exchange: Exchange) -> None:
         answer, send = self._answer(exchange), self._send
         loop_time = asyncio.get_running_loop().time
-        first = await exchange.read()
+        piece = await exchange.read()
         headers = [*heading.STREAM_HEADERS, *heading.of(exchange, self._edge.router.clock.now())]
         self._began = True
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         self._watch_silence()
-        piece = first
         try:
-            while piece is not None:
+            while piece is not None and not piece.last:
                 body = answer.piece(piece)
                 if body:
                     self._last_event = self._last_send = loop_time()
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                     self._last_send = math.inf
                 piece = await exchange.read()
-            await send({"type": "http.response.body", "body": answer.end(self._explanation(exchange))})
+            rest = b""
+            if piece is not None:  # the end is known with the last words: both go in one write
+                rest = answer.piece(piece)
+                await exchange.read()
+            await send({"type": "http.response.body", "body": rest + answer.end(self._explanation(exchange))})
         except CallerLeft:
             raise
         except RouterError as error:
-            exchange.error = exchange.error or error
-            await send({"type": "http.response.body", "body": answer.failure(error, self._router(exchange))})
+            await self._break(exchange, answer, error)
+        except Exception:
+            LOG.exception(OUR_FAULT)
+            await self._break(exchange, answer, RouterError(OUR_FAULT))
         finally:
             self._silence.cancel()
             if self._keeping is not None:
                 self._keeping.cancel()
+
+    async def _break(self, exchange: Exchange, answer: OpenAIAnswer, error: RouterError) -> None:
+        """A stream that cannot go on says so: never a clean end."""
+        exchange.error = exchange.error or error
+        await self._send({"type": "http.response.body", "body": answer.failure(error, self._router(exchange))})
 
     async def _whole(self, exchange: Exchange) -> None:
         piece = await exchange.read()

@@ -15,6 +15,7 @@ LONGEST_TEXT, MOST_REGIONS = 256, 32
 # OpenRouter's and our own suffixes: what a model's name may end in
 SUFFIXES = {":fast": "streaming", ":nitro": "throughput", ":floor": "price"}
 HEADERS = {
+    "x-slo-ttft-ms": "max_ttft_ms",  # llm-d's name; ours comes later and wins
     "x-router-priority": "priority",
     "x-router-max-ttft-ms": "max_ttft_ms",
     "x-router-max-total-ms": "max_total_ms",
@@ -25,7 +26,6 @@ HEADERS = {
     "x-router-session-id": "session_id",
     "x-router-hedge": "hedge",
     "x-router-explain": "explain",
-    "x-slo-ttft-ms": "max_ttft_ms",  # llm-d's name
 }
 NOT_HINTS = {"x-router-geo"}  # Front Door's word, not the caller's
 
@@ -41,35 +41,45 @@ def split(model: str) -> tuple[str, str]:
 def hints(body: Mapping[str, Any], headers: Mapping[str, str], fleet: Fleet) -> Hints:
     """The checked hints of a request. Raises RequestError that names the hint or the header."""
     values: dict[str, Any] = {}
+    places: dict[str, str] = {}  # where each hint was said
     for name, value in body.items():
         if name not in CHECKS:
             raise RequestError(f"`routing.{name}` is no hint; there are {', '.join(sorted(CHECKS))}", f"routing.{name}")
         if value is not None:
-            values[name] = CHECKS[name](value, f"routing.{name}")
+            places[name] = f"routing.{name}"
+            values[name] = CHECKS[name](value, places[name])
     for header in headers:
         if header.startswith("x-router-") and header not in HEADERS and header not in NOT_HINTS:
             raise RequestError(f"the header `{header}` is no hint", header)
     for header, name in HEADERS.items():
         if header in headers:
+            places[name] = header
             values[name] = CHECKS[name](_from_text(name, headers[header], header), header)
-    for name in ("allowed_regions", "user_region"):
-        _known_regions(values, name, fleet)
+    if "allowed_regions" in values:
+        values["allowed_regions"] = _allowed(values["allowed_regions"], fleet, places["allowed_regions"])
+    if "user_region" in values:
+        values["user_region"] = _one_region(values["user_region"], fleet, places["user_region"])
     return Hints(**values)
 
 
-def _known_regions(values: dict[str, Any], name: str, fleet: Fleet) -> None:
-    """Region names become the fleet's ids; geographies stay."""
-    given = values.get(name)
-    if not given:
-        return
-    names = (given,) if isinstance(given, str) else given
-    geographies = {region.geography for region in fleet.regions}
-    for region in names:
-        if region not in fleet.region_by_name and not (region in geographies and name == "allowed_regions"):
-            known = ", ".join(sorted({*fleet.region_by_name, *geographies}))
-            raise RequestError(f"`{name}`: there is no region '{region[:40]}'; there are {known}", f"routing.{name}")
-    if isinstance(given, str):
-        values[name] = fleet.region_by_name[given].id
+def _allowed(names: tuple[str, ...], fleet: Fleet, where: str) -> tuple[str, ...]:
+    """Region names as the fleet's ids; geographies stay what they are."""
+    known = {name: region.id for name, region in fleet.region_by_name.items()}
+    known |= {str(region.geography): region.geography for region in fleet.regions}
+    return tuple(dict.fromkeys(_looked_up(name, known, where) for name in names))
+
+
+def _one_region(name: str, fleet: Fleet, where: str) -> str:
+    """The id of the region that is meant: for a geography, the first one in it."""
+    known = {str(region.geography): region.id for region in reversed(fleet.regions)}
+    known |= {name: region.id for name, region in fleet.region_by_name.items()}
+    return _looked_up(name, known, where)
+
+
+def _looked_up(name: str, known: Mapping[str, str], where: str) -> str:
+    if name not in known:
+        raise RequestError(f"`{where}`: there is no region '{name[:40]}'; there are {', '.join(sorted(known))}", where)
+    return known[name]
 
 
 def _from_text(name: str, text: str, header: str) -> Any:

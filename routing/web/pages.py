@@ -17,6 +17,7 @@ from routing.errors import RequestError, RouterError, UnknownModel
 from routing.fleet import ANY_MODEL, Model
 from routing.latency.profile import Profile, profiles
 from routing.web import asking, heading
+from routing.web.coordinator import forget
 from routing.web.edge import Edge
 from routing.web.wire import CHAT_BYTES, dumps, json_headers, send_whole
 
@@ -35,6 +36,7 @@ class Page(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. Nothing escapes."""
         headers = self._request.headers
+        forget(headers)
         extra = heading.identity(asking.request_id(headers))
         size = 0
         try:
