@@ -3,17 +3,19 @@
 SHELL := /bin/bash
 PORT ?= 7071
 REGIONS ?= 1
+ENV ?= dev
+DRAIN_MINUTES ?= 15
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help run test check contract host key lock schema bench clean
+.PHONY: help run test check contract host key lock schema bench infra what-if deploy clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.txt requirements-dev.txt
 	@python=$$(bash .ci/find-python) || exit 1; echo "setting up .venv with $$python"; $$python -m venv --clear .venv
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.txt -r requirements-dev.txt
+	@$(PY) -m pip install --disable-pip-version-check -qq --require-hashes --only-binary :all: -r requirements.txt -r requirements-dev.txt
 	@touch $@
 
 run: $(READY)  ## the app on http://127.0.0.1:PORT with simulated models (PORT=7071 REGIONS=1)
@@ -23,7 +25,7 @@ test: check contract host  ## everything that must pass before a change lands
 
 check: $(READY)  ## lint, types, floors, unit and property tests: seconds
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && .venv/bin/lint-imports --no-cache
-	@$(PY) -m pytest tests/unit tests/property
+	@$(PY) -m pytest tests/unit tests/property tests/infra
 
 contract: $(READY)  ## the real SDKs and wire formats over loopback sockets
 	@$(PY) -m pytest tests/contract
@@ -37,6 +39,15 @@ key: $(READY)  ## a new caller key: NAME=frontend
 bench: $(READY)  ## what the router costs beside a bare relay, as ratios in one run
 	@$(PY) -m bench.relay
 
+infra: $(READY)  ## the templates: our checker, invariants, seeded faults, checkov, az's parser, `az bicep build` where it is
+	@bash infra/check
+
+what-if: $(READY)  ## what a deployment would change: ENV=dev
+	@$(PY) -m local.deploy what-if --env $(ENV)
+
+deploy: $(READY)  ## to Azure, region by region: ENV=dev DRY_RUN=1 ONLY=templates|REGION DRAIN_MINUTES=15
+	@$(PY) -m local.deploy deploy --env $(ENV) --only "$(ONLY)" --drain-minutes $(DRAIN_MINUTES) $(if $(DRY_RUN),--dry-run)
+
 schema: $(READY)  ## write fleet.schema.json from the code
 	@$(PY) -m local.schema
 
@@ -44,4 +55,4 @@ lock: $(READY)  ## pin everything in pyproject.toml, with hashes
 	@bash .ci/lock
 
 clean:  ## remove what the other targets made
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-infra .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -35,11 +35,11 @@ def parse(raw: bytes) -> Parsed:
     routing = field(body, "routing", dict, {})
     no_endpoints(routing, "routing.")
     text_bytes, images, beyond_text = _messages(body)
-    beyond_fields = _untranslatable(body)
     stream = field(body, "stream", bool, False)
     options = field(body, "stream_options", dict, {})
     body.pop("routing", None)
     models = model_names(body.pop("models", None))
+    beyond_fields = _untranslatable(body)  # of what is not ours
     return Parsed(
         body=body,
         model=model_name(body),

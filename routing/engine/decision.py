@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from random import Random
 
-from routing.errors import RouterError
 from routing.plan import endings
 from routing.plan.candidates import Candidates
 from routing.policy.seam import Policy, Score
@@ -56,11 +55,13 @@ def decide(ask: Ask, view: View, policy: Policy, rng: Random, now: float) -> Dec
     ready, panic = candidates.ready(now)
     if not ready:
         raise endings.nothing_to_choose(view, candidates, now)
-    choice = policy.choose(view, ask, ready, ask.target_s, now, rng, ask.client_retry)
     scores = policy.score(view, ask, ready, ask.target_s, now)
-    refusal = refuse(ask, scores)
-    if refusal is not None:
-        raise refusal
+    if ask.require:
+        best, least = max(score.probability for score in scores), ask.percentile / 100
+        ready = [score.deployment for score in scores if score.probability >= least]
+        if not ready:
+            raise endings.unattainable(best, ask.percentile)
+    choice = policy.choose(view, ask, ready, ask.target_s, now, rng, ask.client_retry)
     names = [d.id for d in view.fleet.deployments]
     chosen = view.fleet.deployments[choice.score.deployment]
     return Decision(
@@ -75,14 +76,6 @@ def decide(ask: Ask, view: View, policy: Policy, rng: Random, now: float) -> Dec
         candidates=[_candidate(view, s, now) for s in sorted(scores, key=lambda s: -s.value)],
         excluded={names[d]: why for d, why in candidates.exclusions(now).items()},
     )
-
-
-def refuse(ask: Ask, scores: list[Score]) -> RouterError | None:
-    """The refusal where `require` is set and no candidate is predicted to meet the target."""
-    best = max(score.probability for score in scores)
-    if ask.require and best < ask.percentile / 100:
-        return endings.unattainable(best, ask.percentile)
-    return None
 
 
 def _candidate(view: View, score: Score, now: float) -> Candidate:

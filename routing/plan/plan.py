@@ -13,6 +13,7 @@ and closes leases and tells the tracker what happened, so both are right however
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -188,33 +189,56 @@ class Plan:
     # ------------------------------------------------------------------ sending
     def _send(self, now: float, retry: bool) -> list[Action]:
         """Choose and open, or give up."""
-        tries = sum(not a.hedge for a in self.attempts)
-        late = now >= min(self._deadline_at, self._first_content_limit())
-        if retry and (tries >= MAX_TRIES or late or not self._affordable()):
+        if retry and self._used_up(now):
             return self._finish(now, [GiveUp(self._final_error(now))])
         candidates, panic = self.candidates.ready(now)
         if not candidates:
             none = self._final_error(now) if retry else endings.nothing_to_choose(self.view, self.candidates, now)
             return self._finish(now, [GiveUp(none)])
-        paid = self._pay() if retry else 0.0
-        left = self._left(now)
-        choice = self.policy.choose(
-            self.view, self.ask, candidates, left, now, self.rng, retry or self.ask.client_retry
-        )
+        if retry:
+            candidates = self._elsewhere(candidates)
+        elif self.ask.require:
+            candidates, best = self._meeting(candidates, now)
+            if not candidates:
+                return self._finish(now, [GiveUp(endings.unattainable(best, self.ask.percentile))])
+        return self._choose(candidates, "panic" if panic else "fallback" if retry else "", now, retry)
+
+    def _choose(self, candidates: Sequence[int], reason: str, now: float, retry: bool) -> list[Action]:
+        """Send to one of the candidates, and plan the moment of its hedge."""
+        paid, left = self._pay() if retry else 0.0, self._left(now)
+        spread = retry or self.ask.client_retry
+        choice = self.policy.choose(self.view, self.ask, candidates, left, now, self.rng, spread)
         if self.choice is None:
             self.choice = choice
             if left is None:
                 self._hedge_until = now + NO_TARGET_PATIENCE * choice.target_s
-            if self.ask.require and choice.score.probability < self.ask.percentile / 100:
-                best = max(self.policy.score(self.view, self.ask, candidates, left, now), key=lambda s: s.probability)
-                if best.probability < self.ask.percentile / 100:
-                    return self._finish(now, [GiveUp(endings.unattainable(best.probability, self.ask.percentile))])
-        self.reason = "panic" if panic else ("fallback" if retry else choice.reason)
+        self.reason = reason or choice.reason
         actions = self._open(choice.score.deployment, choice.second, now, hedge=False, paid=paid)
         if self.ask.hedge and not self.ask.client_retry and not self.ask.one_try:
             after = self.policy.hedge_after(self.view, self.ask, choice, self._hedge_left(now), now)
             self._hedge_at = None if after is None else now + after
         return [*actions, WakeAt(self._next_wake())]
+
+    def _used_up(self, now: float) -> bool:
+        """Whether tries, time or the purse for failovers are at their end."""
+        tries = sum(not a.hedge for a in self.attempts)
+        late = now >= min(self._deadline_at, self._first_content_limit())
+        return tries >= MAX_TRIES or late or not self._affordable()
+
+    def _elsewhere(self, candidates: Sequence[int]) -> Sequence[int]:
+        """Candidates outside the regions that failed this request, if there are any: what failed may fail together."""
+        failed = {
+            self.view.region[a.deployment]
+            for a in self.attempts
+            if not isinstance(a.error, RateLimited | Misconfigured)
+        }
+        return [d for d in candidates if self.view.region[d] not in failed] or candidates
+
+    def _meeting(self, candidates: Sequence[int], now: float) -> tuple[Sequence[int], float]:
+        """(candidates that are predicted to meet the target as `require` asks, the best probability of all)."""
+        scores = self.policy.score(self.view, self.ask, candidates, self._left(now), now)
+        least = self.ask.percentile / 100
+        return [s.deployment for s in scores if s.probability >= least], max(s.probability for s in scores)
 
     def _hedge(self, now: float) -> list[Action]:
         waiting = self._open_attempts()

@@ -1,0 +1,1 @@
+"""What runs the app on a developer's machine; never deployed."""
