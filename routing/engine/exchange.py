@@ -272,7 +272,12 @@ class Exchange:
             self._wake.cancel()
             self._wake = None
         if at < math.inf and not self._closed:
-            self._wake = self._loop.call_later(max(0.0, at - self._clock.now()), self._post, Tick())
+            self._wake = self._loop.call_later(max(0.0, at - self._clock.now()), self._tick)
+
+    def _tick(self) -> None:
+        """After a stall of the loop its timers run before its sockets are read: what has arrived must not be late."""
+        self._wake = None
+        self._loop.call_soon(self._post, Tick())
 
     def _give_up(self, error: RouterError) -> None:
         self.error = self.error or error

@@ -1,0 +1,1 @@
+"""Measurements of the product beside something to compare with. Nothing here deploys."""
