@@ -1,10 +1,14 @@
-"""The worker keeps a pair of objects of every HTTP call; `forget` takes it out. Fails when the worker no longer does."""
+"""The worker keeps a pair of objects of every HTTP call; `forget` takes it out."""
 
 from __future__ import annotations
 
-from azure_functions_runtime.http_v2 import http_coordinator
+from typing import Any
+
+from azure_functions_runtime import http_v2
 
 from routing.web.coordinator import INVOCATION_ID, forget
+
+http_coordinator: Any = http_v2.http_coordinator  # untyped, and not public
 
 
 async def _call(invocation: str) -> None:
