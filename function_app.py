@@ -10,6 +10,7 @@ from routing.engine.probe import probe as probe_deployments
 from routing.web import pages
 from routing.web.chat import ChatResponse
 from routing.web.pages import Page
+from routing.web.wire import OTHER_BYTES
 from routing.wiring import assemble
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)  # SDKs cannot send a Functions key: we ask for ours
@@ -70,6 +71,18 @@ async def profiles(req: Request) -> Response:
     return Page(edge, req, pages.latency_profiles)
 
 
+@app.route("v1/measurements", methods=["POST"])
+async def measurements(req: Request) -> Response:
+    """A frontend's own waiting: the last mile."""
+    return Page(edge, req, pages.measurements, OTHER_BYTES)
+
+
+@app.route("metrics", methods=["GET"])
+async def metrics(req: Request) -> Response:
+    """Metrics, in Prometheus' text format."""
+    return Page(edge, req, pages.metrics)
+
+
 @app.route("healthz", methods=["GET", "HEAD"])
 async def healthz(req: Request) -> Response:
     """Alive."""
@@ -91,7 +104,13 @@ async def refresh_profiles(timer: func.TimerRequest) -> None:
 @app.timer_trigger(schedule="30 * * * * *", arg_name="timer", run_on_startup=False)
 async def probe(timer: func.TimerRequest) -> None:
     """Measure what traffic has not."""
-    await probe_deployments(edge.router)
+    await probe_deployments(edge.sync)
+
+
+@app.timer_trigger(schedule="0 17 * * * *", arg_name="timer", run_on_startup=False)
+async def purge(timer: func.TimerRequest) -> None:
+    """Drop what is past its retention."""
+    await edge.purge()
 
 
 @app.warm_up_trigger(arg_name="warmup")

@@ -3,6 +3,7 @@ using 'main.bicep'
 
 param environmentName = 'dev'
 param regions = ['eastus']
+param modelRegions = ['eastus2'] // Claude in Foundry is not in East US
 
 param scale = {
   instanceMemoryMB: 2048

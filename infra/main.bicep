@@ -1,7 +1,8 @@
 // The whole deployment, from one fleet file. Read from top to bottom: what may be asked for, what follows from the
 // fleet, then the resources in the order in which they need each other.
 //
-//   one shared group     watch (logs) · edge (Front Door, its firewall) · origins (its way to the apps) · alerts
+//   one shared group     watch (logs) · edge (Front Door, its firewall) · store (what regions share) · alerts
+//                        origins (Front Door's way to the apps)
 //   one group a region   region (identity, host storage, plan, app, network) · models (the accounts in it) · links
 //
 // A request: caller → Front Door → the nearest region's app → a model account in any region. Nothing holds a key:
@@ -15,9 +16,12 @@ targetScope = 'subscription'
 @maxLength(8)
 param environmentName string
 
-@description('Regions that run the router and hold models. Names are those of fleet.json.')
+@description('Regions that run the router and hold models, by fleet.json\'s names. The first holds what is shared.')
 @minLength(1)
 param regions string[]
+
+@description('Regions that hold models and run no router: for models that none of the regions above has.')
+param modelRegions string[] = []
 
 @description('Regions that stay up but get no traffic from Front Door: for maintenance and incidents.')
 param drained string[] = []
@@ -33,6 +37,9 @@ param ownEndpoints { *: string } = {}
 
 @description('Private endpoints for storage and models, and a virtual network in each region.')
 param privateNetworking bool = false
+
+@description('Copies of the shared store. ZRS: in zones, where a region has them. RAGRS, RAGZRS: in its pair too.')
+param storeSku 'Standard_LRS' | 'Standard_ZRS' | 'Standard_RAGRS' | 'Standard_RAGZRS' = 'Standard_LRS'
 
 param scale Scale
 param tuning Tuning = {}
@@ -86,14 +93,17 @@ type ClaudeBuyer = {
 var fleet = loadJsonContent('../fleet.json')
 var token = take(uniqueString(subscription().subscriptionId, environmentName), 6)
 var tags = { application: 'latency-router', environment: environmentName, 'azd-env-name': environmentName }
-var groupNames = [for region in regions: 'rg-latency-router-${environmentName}-${region}']
 var appNames = [for region in regions: 'router-${environmentName}-${region}-${token}']
 
 // Deployments to create: marked so in the fleet, in a chosen region, of a vendor that is wanted, of a model that lives.
 var vendors = concat(createOpenAi ? ['azure_openai'] : [], claude == null ? [] : ['claude_foundry'])
 var retired = map(filter(fleet.models, model => (model.?retires ?? '9999-12-31') <= today), model => model.id)
-var marked = filter(fleet.deployments, d => (d.?provision ?? false) && contains(regions, d.region))
+var chosen = concat(regions, modelRegions)
+var marked = filter(fleet.deployments, d => (d.?provision ?? false) && contains(chosen, d.region))
 var deployments = filter(marked, d => contains(vendors, d.provider) && !contains(retired, d.model))
+
+// Regions that get a group of their own: those with an app, in their order, then those with models only.
+var places = union(regions, map(deployments, d => d.region))
 
 // Their accounts: one for each `resource`. union() with nothing leaves each name once.
 var accounts = [
@@ -128,9 +138,9 @@ resource sharedGroup 'Microsoft.Resources/resourceGroups@2025-04-01' = {
 }
 
 resource regionGroups 'Microsoft.Resources/resourceGroups@2025-04-01' = [
-  for (region, i) in regions: {
-    name: groupNames[i]
-    location: region
+  for place in places: {
+    name: 'rg-latency-router-${environmentName}-${place}'
+    location: place
     tags: tags
   }
 ]
@@ -155,6 +165,18 @@ module edge 'modules/edge.bicep' = {
   }
 }
 
+module store 'modules/store.bicep' = {
+  scope: sharedGroup
+  params: {
+    name: 'store${token}'
+    location: regions[0]
+    sku: storeSku
+    isPrivate: privateNetworking
+    workspaceId: watch.outputs.workspaceId
+    tags: tags
+  }
+}
+
 module apps 'modules/region.bicep' = [
   for (region, i) in regions: {
     scope: regionGroups[i]
@@ -167,6 +189,7 @@ module apps 'modules/region.bicep' = [
       frontDoorId: edge.outputs.frontDoorId
       workspaceId: watch.outputs.workspaceId
       endpoints: union(createdEndpoints, ownEndpoints)
+      storeEndpoint: store.outputs.tableEndpoint
       tuning: tuning
       routerKeys: routerKeys
       providerKeys: providerKeys
@@ -175,9 +198,17 @@ module apps 'modules/region.bicep' = [
   }
 ]
 
+module storeAccess 'modules/store-access.bicep' = {
+  scope: sharedGroup
+  params: {
+    storeName: store.outputs.name
+    callers: [for (region, i) in regions: { name: region, principalId: apps[i].outputs.principalId }]
+  }
+}
+
 module models 'modules/models.bicep' = [
   for account in accounts: {
-    scope: regionGroups[indexOf(regions, account.region)]
+    scope: regionGroups[indexOf(places, account.region)]
     params: {
       name: account.name
       location: account.region
@@ -192,8 +223,8 @@ module models 'modules/models.bicep' = [
   }
 ]
 
-// Every region reaches every model account, near or far, from inside its own network. Region by region: an account
-// refuses a second private endpoint while the first is being made.
+// Every region reaches the store and every model account, near or far, from inside its own network. Region by region:
+// an account refuses a second private endpoint while the first is being made.
 @batchSize(1)
 module links 'modules/private-endpoints.bicep' = [
   for (region, i) in regions: if (privateNetworking) {
@@ -201,6 +232,7 @@ module links 'modules/private-endpoints.bicep' = [
     params: {
       location: region
       subnetId: apps[i].outputs.endpointsSubnetId
+      store: { name: store.outputs.name, id: store.outputs.id }
       accounts: [
         for (account, j) in accounts: { name: account.name, id: models[j].outputs.id, isClaude: account.isClaude }
       ]

@@ -3,6 +3,7 @@ using 'main.bicep'
 
 param environmentName = 'prod'
 param regions = ['eastus', 'westus', 'swedencentral']
+param modelRegions = ['eastus2'] // Claude in Foundry is not in East US
 
 param scale = {
   instanceMemoryMB: 2048
@@ -12,6 +13,7 @@ param scale = {
 }
 
 param privateNetworking = true
+param storeSku = 'Standard_ZRS' // without the region of the store, routers go on alone: see docs/operations.md
 param requestsPerMinutePerAddress = 30000 // callers are servers: many users share one address
 
 param alertEmails = filter(split(readEnvironmentVariable('ALERT_EMAILS', ''), ','), address => !empty(address))

@@ -56,7 +56,7 @@ class Child:
             stderr=asyncio.subprocess.STDOUT,
             limit=LINE_BYTES,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         return cls(name, process, prefix, announced)
 
@@ -98,7 +98,7 @@ class Child:
             return f"(a line of more than {LINE_BYTES} bytes is left out)\n"
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child: be killed when the parent ends, however it ends. Linux only; elsewhere its signals do that."""
     if _libc:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from local.azurite import Missing, connection, installed
 from local.children import Child, Ended
 from local.host.app import AppFault
 from local.layout import Layout, Refused, check_ports, lay_out
@@ -31,7 +32,9 @@ def main() -> int:
     try:
         layout = lay_out(given.app, load(ROOT / "fleet.json"), given.port, given.regions)
         check_ports(layout)
-    except (Refused, AppFault, ConfigurationError) as e:
+        if layout.azurite_port:
+            installed()
+    except (Refused, AppFault, ConfigurationError, Missing) as e:
         print(e, file=sys.stderr)
         return 2
     return asyncio.run(run(layout))
@@ -72,6 +75,8 @@ def announcement(layout: Layout) -> Iterator[str]:
     yield f"key {layout.key}" if layout.key else "key: one that ROUTER_KEYS in local.settings.json has the hash of"
     if layout.simulator_port:
         yield f"simulator http://127.0.0.1:{layout.simulator_port}"
+    if layout.azurite_port:
+        yield f"store {connection(layout.azurite_port)}"
     body = json.dumps({"model": "auto", "stream": True, "messages": [QUESTION]}, separators=(",", ":"))
     headers = f'-H "Authorization: Bearer {key}" -H "Content-Type: application/json"'
     yield f"curl -N {url}/v1/chat/completions {headers} -d '{body}'"
@@ -90,6 +95,12 @@ async def _run(layout: Layout, children: list[Child], announced: asyncio.Event) 
         await child.ready()
     else:
         print("local.settings.json names the endpoints: no simulator", flush=True)
+    if layout.azurite_port:
+        print("starting Azurite …", flush=True)
+        where = ("--port", str(layout.azurite_port))
+        child = await Child.start("Azurite", "local.azurite", *where, announced=announced, prefix="Azurite | ")
+        children.append(child)
+        await child.ready()
     for site in layout.sites:
         print(f"starting {site.region} …", flush=True)
         arguments = ("local.host", "--app", str(layout.app), "--port", str(site.port))

@@ -11,9 +11,11 @@ RouterError                         code, status, retriable, and what to do, in 
 │   └── ProviderRejected            the provider says that the request itself is wrong: passed on as it is
 ├── CapacityError                   come back later; `retry_after_s` says when
 │   ├── AllRateLimited (429)
+│   ├── TooManyRequests (429)       this caller, of this kind
 │   ├── Overloaded (503)
 │   └── SloUnattainable (503)       `require` asked for a target that nothing is predicted to meet
 ├── DeadlineExceeded (504)          `ttft_timeout` or `total_timeout`
+├── StoreUnavailable                the shared store did not answer; in the background only, no caller ever sees it
 ├── AllDeploymentsFailed (502)
 └── AttemptError                    one attempt on one deployment failed; the plan decides what follows
     ├── RateLimited                 429, with the provider's Retry-After
@@ -118,6 +120,14 @@ class AllRateLimited(CapacityError):
     type = "rate_limit_error"
 
 
+class TooManyRequests(CapacityError):
+    """One caller sends more of a kind of request than it may."""
+
+    code = "too_many_requests"
+    status = 429
+    type = "rate_limit_error"
+
+
 class Overloaded(CapacityError):
     """Our own capacity (slots, or memory for bodies) is taken."""
 
@@ -150,6 +160,13 @@ class AllDeploymentsFailed(RouterError):
 
     code = "all_deployments_failed"
     status = 502
+
+
+class StoreUnavailable(RouterError):
+    """The shared store could not be reached, refused, or took too long. What was to be shared is kept for later."""
+
+    code = "store_unavailable"
+    retriable = True
 
 
 class AttemptError(RouterError):

@@ -1,9 +1,11 @@
-"""The seams: what the engine needs of a provider, and what it makes of an answer."""
+"""The seams: what the engine needs of a provider and of a store."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from routing.errors import RouterError
 from routing.fleet import Deployment
@@ -72,9 +74,124 @@ class Provider(Protocol):
         ...
 
 
+# ---------------------------------------------------------------------- what instances share
 class Mergeable(Protocol):
     """Something learned that can be added to another of its kind, in any order."""
 
     def merge(self, other: Self) -> None:
         """Add what another holds."""
+        ...
+
+
+@dataclass(slots=True)
+class Learned:
+    """All that was learned of one deployment, as numbers. Everything in it is true at `at` (s) and fades from there."""
+
+    at: float
+    sums: list[float]  # decayed sums of the model's part, free of the network
+    ttft_ms: dict[int, float] = field(default_factory=dict)  # histogram bucket -> decayed count
+    total_ms: dict[int, float] = field(default_factory=dict)
+    tokens_per_s: dict[int, float] = field(default_factory=dict)
+    newest_at: float | None = None  # of the newest sample
+    round_trip_s: float | None = None  # the network's part, as measured from the origin region
+
+
+class Flushed(NamedTuple):
+    """One instance's own total for one deployment, as it was last written. A later one of the same replaces it."""
+
+    instance: str
+    deployment: str
+    version: int  # ms since the epoch on the writer's clock; rises with each flush of an instance
+    learned: Learned
+
+
+class Profiles(NamedTuple):
+    """What all instances of one origin region learned together."""
+
+    origin: str
+    merged_at: float
+    holds: Mapping[str, int]  # instance -> version of its newest flush that is in it
+    learned: Mapping[str, Learned]  # by deployment id
+
+
+class Home(NamedTuple):
+    """A user's home region as it is stored. `version` rises by one with each move."""
+
+    region: str
+    version: int
+    since: float
+
+
+class Override(NamedTuple):
+    """What an operator has ordered for a deployment, until `expires_at` (s)."""
+
+    deployment: str
+    author: str
+    expires_at: float
+    state: str = ""  # drain: only where nothing else is left; disable: never; empty: as usual
+    weight: float = 1.0  # of its share when load is spread
+    limit: int | None = None  # calls in flight from one instance
+    reason: str = ""
+
+
+class Store(Protocol):
+    """What instances and regions share. Any call may raise StoreUnavailable, and none belongs on a request's path.
+
+    Rows that cannot be read are skipped and counted in `rejected`, by table and reason. Times are on the caller's
+    clock: a store that has one of its own translates.
+    """
+
+    rejected: Counter[str]
+    shared: bool  # whether other processes see what is written
+
+    async def flush(self, origin: str, instance: str, version: int, totals: Mapping[str, Learned], now: float) -> None:
+        """Write an instance's own totals, by deployment. Writing the same version again changes nothing."""
+        ...
+
+    async def flushed(self, origin: str, now: float) -> list[Flushed]:
+        """The newest total of each instance of a region for each deployment, of the last one to two hours."""
+        ...
+
+    async def head(self, origin: str) -> str | None:
+        """A token for the profiles of a region as they are now; None before the first."""
+        ...
+
+    async def publish(self, profiles: Profiles, replaces: str | None) -> bool:
+        """Replace a region's profiles; False, and nothing done, where they are not those of the token any more."""
+        ...
+
+    async def profiles(self, now: float) -> list[Profiles]:
+        """The profiles of all origin regions."""
+        ...
+
+    async def home(self, user: str, wanted: str | None, leaves: int | None, now: float) -> Home | None:
+        """A user's home after `wanted` was taken into account; None where there is none.
+
+        Without `leaves` a region is only wanted where none is stored. With it, the user has left the home of that
+        version: it is replaced, unless somebody else replaced it before.
+        """
+        ...
+
+    async def overrides(self, now: float) -> list[Override]:
+        """The orders that hold now."""
+        ...
+
+    async def order(self, override: Override) -> None:
+        """Set an override, in the place of the deployment's last one."""
+        ...
+
+    async def lift(self, deployment: str) -> None:
+        """Remove a deployment's override."""
+        ...
+
+    async def lease(self, name: str, owner: str, now: float, for_s: float) -> bool:
+        """Whether `owner` has the lease `name` now, for `for_s` seconds: nobody else has it meanwhile."""
+        ...
+
+    async def purge(self, now: float) -> list[str]:
+        """Drop what is past its retention; returns the names of dropped tables."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections."""
         ...

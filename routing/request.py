@@ -106,4 +106,5 @@ class ChatRequest:
     text_bytes: int = 0  # of the prompt's text
     caller: str = ""
     user_key: str | None = None
+    user_region: str | None = None  # where the user is, as far as the caller or Front Door tells
     headers: dict[str, str] = field(default_factory=dict)  # those that travel on to the provider

@@ -19,6 +19,8 @@ SETTINGS = (
     "ROUTER_POLICY",
     "ROUTER_STICKINESS_MS",
     "ROUTER_FRONT_DOOR_ID",
+    "ROUTER_STORE_ACCOUNT",
+    "ROUTER_STORE_CONNECTION",
     "AZURE_CLIENT_ID",
 )
 
@@ -35,6 +37,8 @@ class Settings:
     policy: str = "slo"
     stickiness_ms: float = 100.0
     front_door_id: str = ""
+    store_account: str = ""  # table endpoint of the shared store, by identity
+    store_connection: str = field(default="", repr=False)  # connection string of Azurite
     client_id: str | None = None
 
 
@@ -49,6 +53,8 @@ def read(environment: Mapping[str, str], folder: Path) -> Settings:
         policy=environment.get("ROUTER_POLICY") or "slo",
         stickiness_ms=_number(environment, "ROUTER_STICKINESS_MS", 100.0),
         front_door_id=environment.get("ROUTER_FRONT_DOOR_ID", ""),
+        store_account=_store(environment),
+        store_connection=environment.get("ROUTER_STORE_CONNECTION", "").strip(),
         client_id=environment.get("AZURE_CLIENT_ID") or None,
     )
 
@@ -59,6 +65,15 @@ def _endpoints(environment: Mapping[str, str]) -> Mapping[str, str]:
         if not url.startswith(("https://", "http://")):
             raise ConfigurationError(f"ROUTER_ENDPOINTS: the endpoint of '{resource}' must be an http(s) URL")
     return endpoints
+
+
+def _store(environment: Mapping[str, str]) -> str:
+    endpoint = environment.get("ROUTER_STORE_ACCOUNT", "").strip()
+    if endpoint and not endpoint.startswith("https://"):
+        raise ConfigurationError("ROUTER_STORE_ACCOUNT must be a table endpoint: https://NAME.table.core.windows.net")
+    if endpoint and environment.get("ROUTER_STORE_CONNECTION", "").strip():
+        raise ConfigurationError("ROUTER_STORE_ACCOUNT and ROUTER_STORE_CONNECTION are both set; keep one")
+    return endpoint
 
 
 def _map(environment: Mapping[str, str], name: str) -> Mapping[str, str]:

@@ -21,15 +21,20 @@ from routing.fleet import Fleet, load
 from routing.latency.tracker import LatencyTracker
 from routing.policy import POLICIES
 from routing.policy.view import View
+from routing.ports import Store
 from routing.providers.registry import providers
 from routing.providers.transport import Transport
 from routing.settings import Settings, read
 from routing.store.memory import MemoryStore
+from routing.store.shared import SharedStore
+from routing.store.table_storage import TableStorage
 from routing.web.auth import Keys
 from routing.web.edge import Edge
 
 if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
+
+    type Credential = Callable[[], DefaultAzureCredential]
 
 GC_THRESHOLDS = (10_000, 20, 50)  # Python's 2,000 make a collection every few requests
 LOG = logging.getLogger("routing.wiring")
@@ -37,32 +42,43 @@ LOG = logging.getLogger("routing.wiring")
 
 def assemble(folder: Path) -> Edge:
     """The edge for this process's environment. Raises ConfigurationError that names what to mend."""
-    for chatter in ("httpx2", "uvicorn.access", "azure.core.pipeline.policies.http_logging_policy"):
+    for chatter in ("httpx2", "azure.core.pipeline.policies.http_logging_policy"):
         logging.getLogger(chatter).setLevel(logging.WARNING)  # a line for each request, beside our own
     settings = read(os.environ, folder)
     fleet = load(settings.fleet)
     region = _origin(settings, fleet)
     transport = Transport()
-    made = providers(fleet, settings.endpoints, settings.provider_keys, _identity(settings), transport)
+    credential = _credential(settings)
+    made = providers(fleet, settings.endpoints, settings.provider_keys, _identity(credential), transport)
     disabled = frozenset(i for i, provider in enumerate(made) if provider is None)
     tracker = LatencyTracker(fleet, region)
     if settings.policy not in POLICIES:
         raise ConfigurationError(f"ROUTER_POLICY: '{settings.policy}' is none of {', '.join(sorted(POLICIES))}")
+    clock = Clock()
     router = LatencyRouter(
         tracker,
         policy=POLICIES[settings.policy](),
         view=View.of(fleet, tracker, disabled, settings.stickiness_ms / 1000),
         providers=made,
-        clock=Clock(),
+        clock=clock,
         rng=Random(),
     )
-    edge = Edge(router, settings, Keys(settings.keys), MemoryStore(), _warnings(fleet, settings, disabled))
+    store = _store(settings, clock, credential)
+    edge = Edge(router, settings, Keys(settings.keys), store, _warnings(fleet, settings, disabled))
     for warning in edge.warnings:
         LOG.warning("%s", warning)
     _after_indexing(
         lambda: threading.Thread(target=_load_sdks, args=(settings,), daemon=True, name="load-sdks").start()
     )
+    _after_indexing(edge.sync.start)
     return edge
+
+
+def _store(settings: Settings, clock: Clock, credential: Credential) -> Store:
+    """The store that the settings name; without one, the memory of this process."""
+    if settings.store_account or settings.store_connection:
+        return SharedStore(TableStorage(clock.now, settings.store_connection, settings.store_account, credential))
+    return MemoryStore()
 
 
 def _origin(settings: Settings, fleet: Fleet) -> str:
@@ -92,17 +108,28 @@ def _warnings(fleet: Fleet, settings: Settings, disabled: frozenset[int]) -> lis
     return warnings
 
 
-def _identity(settings: Settings) -> Callable[[str], Callable[[], Awaitable[str]]]:
-    """Tokens of this app's own identity, by scope; azure-identity is loaded when the first one is asked for."""
+def _credential(settings: Settings) -> Credential:
+    """This app's own identity, made and azure-identity loaded when it is first needed."""
     made: list[DefaultAzureCredential] = []
+
+    def credential() -> DefaultAzureCredential:
+        from azure.identity.aio import DefaultAzureCredential  # noqa: PLC0415
+
+        if not made:
+            made.append(DefaultAzureCredential(managed_identity_client_id=settings.client_id))
+        return made[0]
+
+    return credential
+
+
+def _identity(credential: Credential) -> Callable[[str], Callable[[], Awaitable[str]]]:
+    """Tokens of this app's own identity, by scope."""
 
     def token_for(scope: str) -> Callable[[], Awaitable[str]]:
         async def token() -> str:
-            from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider  # noqa: PLC0415
+            from azure.identity.aio import get_bearer_token_provider  # noqa: PLC0415
 
-            if not made:
-                made.append(DefaultAzureCredential(managed_identity_client_id=settings.client_id))
-            return await get_bearer_token_provider(made[0], scope)()
+            return await get_bearer_token_provider(credential(), scope)()
 
         return token
 
@@ -121,7 +148,10 @@ def _load_sdks(settings: Settings) -> None:
     import openai  # noqa: F401, PLC0415
 
     if set(settings.endpoints) - set(settings.provider_keys):
-        import azure.identity.aio  # noqa: F401, PLC0415
+        import azure.identity.aio  # noqa: PLC0415
+    if settings.store_account or settings.store_connection:
+        import azure.data.tables.aio  # noqa: F401, PLC0415
+    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)  # the server has set it to INFO as it started
     _settle_memory()
 
 

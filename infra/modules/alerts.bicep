@@ -1,5 +1,6 @@
-// What wakes somebody, and the page to look at then. Everything is measured where the platform measures it (Front
-// Door's log and metrics, the host's record of executions): an alert must not depend on the code that it watches.
+// What wakes somebody, and the page to look at then. What the platform can measure is measured there (Front Door's log
+// and metrics, the host's record of executions): an alert should not depend on the code that it watches. Only the age
+// of the profiles is known to nobody but the app, and taken from its log.
 
 param location string
 
@@ -18,6 +19,11 @@ param firstByteSeconds int = 20
 @description('Share of good requests that is promised.')
 param objective '0.99' | '0.995' | '0.999' = '0.99'
 
+@description('Profiles are merged every ten seconds; older than this, a region knows little of the others.')
+@minValue(60)
+param oldestProfilesSeconds int = 300
+
+// Those that run every minute or more often. What an hourly purge misses, the next one drops.
 var timers = ['refresh_profiles', 'probe']
 
 // Burn rate: the share of bad requests over the share that the objective allows. A long and a short window must both
@@ -54,6 +60,14 @@ var logAlerts = concat(
       severity: 2
       description: 'A timer has not run in a region. Without refresh_profiles the latency profiles there grow old.'
       query: timerQuery
+      window: 'PT15M'
+      every: 'PT5M'
+    }
+    {
+      name: 'profiles-old'
+      severity: 2
+      description: 'A region shares nothing with the others: requests are served from what it knew.'
+      query: replace(loadTextContent('../queries/profiles-old.kql'), 'OLDEST_SECONDS', string(oldestProfilesSeconds))
       window: 'PT15M'
       every: 'PT5M'
     }

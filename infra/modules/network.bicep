@@ -12,6 +12,7 @@ param tags object
 
 var zones = [
   'privatelink.blob.${environment().suffixes.storage}'
+  'privatelink.table.${environment().suffixes.storage}'
   'privatelink.openai.azure.com'
   'privatelink.cognitiveservices.azure.com'
   'privatelink.services.ai.azure.com'

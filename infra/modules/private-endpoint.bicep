@@ -6,11 +6,12 @@ param name string
 param location string
 param subnetId string
 param targetId string
-param kind 'blob' | 'openai' | 'foundry'
+param kind 'blob' | 'table' | 'openai' | 'foundry'
 param tags object
 
 var zonesOf = {
   blob: ['privatelink.blob.${environment().suffixes.storage}']
+  table: ['privatelink.table.${environment().suffixes.storage}']
   openai: ['privatelink.openai.azure.com', 'privatelink.cognitiveservices.azure.com']
   foundry: [
     'privatelink.services.ai.azure.com'
@@ -18,7 +19,7 @@ var zonesOf = {
     'privatelink.cognitiveservices.azure.com'
   ]
 }
-var groupOf = { blob: 'blob', openai: 'account', foundry: 'account' }
+var groupOf = { blob: 'blob', table: 'table', openai: 'account', foundry: 'account' }
 
 resource privateEndpoint 'Microsoft.Network/privateEndpoints@2025-05-01' = {
   name: 'pe-${name}'

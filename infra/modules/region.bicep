@@ -1,4 +1,5 @@
-// One region: the function app and all that is its own. A region needs nothing of another region's to answer.
+// One region: the function app and all that is its own. A region needs nothing of another region's to answer, and the
+// shared store only to learn from others.
 
 param appName string
 param storageName string
@@ -15,6 +16,9 @@ param workspaceId string
 
 @description('Where the models are: URL by the fleet\'s resource name.')
 param endpoints { *: string }
+
+@description('Table endpoint of the store that all regions share.')
+param storeEndpoint string
 
 param tuning Tuning
 
@@ -189,6 +193,7 @@ var routerSettings = {
   ROUTER_PROVIDER_KEYS: providerKeys
   ROUTER_REGION: location
   ROUTER_STICKINESS_MS: string(tuning.?stickinessMs ?? '')
+  ROUTER_STORE_ACCOUNT: storeEndpoint // by identity; ROUTER_STORE_CONNECTION holds a key and is never set here
 }
 
 // What the Functions host reads. Flex takes runtime, version and package from functionAppConfig: their old settings

@@ -133,7 +133,7 @@ class Exchange:
         assert call is not None
         assert call.answer is not None
         ttft = 1000 * (self.first_at - call.sent_at)
-        generation = 1000 * (self.last_at - self.first_at)
+        generation = 1000 * (self.last_at - self.first_at) if self.request.stream else 0.0  # not seen in a whole answer
         network = min(ttft, 1000 * self.view.tracker.net_s[self.plan.attempts[call.number].deployment])
         processing = call.answer.signals.processing_ms
         queue = 0.0 if processing is None else max(0.0, ttft - network - processing)

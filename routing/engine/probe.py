@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 from uuid import uuid4
 
 from routing.engine.router import LatencyRouter
-from routing.errors import RouterError
+from routing.engine.sync import Sync
+from routing.errors import RouterError, StoreUnavailable
 from routing.request import Ask, ChatRequest, Conversation, Demand, Hints, LatencyPriority
 
 UNMEASURED_S = 300.0  # a deployment whose newest sample is older is probed
 MOST = 3  # probes of one firing: they cost money and quota
+SPREAD_S = 5.0  # longest wait before each probe: regions that start together must not meet at a deployment
 TOKENS = 64  # enough for a reasoning model to say something
 PROMPT = "Answer with the one word: ready"
 LOG = logging.getLogger("routing.probe")
 
 
-async def probe(router: LatencyRouter) -> list[str]:
-    """Measure the deployments that have gone unmeasured longest; returns their ids."""
-    due = _due(router)
-    for d in due:
-        await _ask(router, router.fleet.deployments[d].id)
-    return [router.fleet.deployments[d].id for d in due]
+async def probe(sync: Sync) -> list[str]:
+    """Measure the deployments that have gone unmeasured longest; returns their ids.
+
+    The timer may run on an instance of its own, which sees no traffic, and on two at once: what others know is taken
+    first, a lease keeps a deployment from being probed twice in a window, and what was seen is flushed at once.
+    """
+    await sync.pulling.beat()
+    router, probed = sync.router, []
+    for d in _due(router):
+        deployment = router.fleet.deployments[d].id
+        await asyncio.sleep(router.rng.uniform(0, SPREAD_S))
+        if await _granted(sync, deployment):
+            await _ask(router, deployment)
+            probed.append(deployment)
+    await sync.flushing.beat()
+    return probed
+
+
+async def _granted(sync: Sync, deployment: str) -> bool:
+    """Whether nobody else of this region probes it in this window. Not while the store is away: who should learn it?"""
+    now = sync.router.clock.now()
+    name = f"probe|{sync.origin}|{deployment}"
+    try:
+        return await sync.store.lease(name, uuid4().hex, now, UNMEASURED_S)
+    except StoreUnavailable:
+        return False
 
 
 def _due(router: LatencyRouter) -> list[int]:

@@ -11,6 +11,7 @@ from routing.engine.clock import Clock
 from routing.engine.decision import Decision, decide
 from routing.engine.exchange import Exchange
 from routing.errors import RouterError
+from routing.latency.last_mile import LastMile
 from routing.latency.tracker import LatencyTracker
 from routing.load.lengths import LONG_ANSWER_TOKENS, Lengths
 from routing.policy.seam import Policy
@@ -40,6 +41,7 @@ class LatencyRouter:
         self.policy = policy or SloPolicy()
         self.providers = providers
         self.affinity = Affinity()
+        self.last_mile = LastMile()
         self.lengths = Lengths()
         self.clock = clock or Clock()
         self.rng = rng or Random()
@@ -70,7 +72,7 @@ class LatencyRouter:
             require=max_latency_ms is not None,
             tokens_in=1000,
             expected_tokens=expected_tokens or usual,
-            home=self.affinity.home(user_id),
+            home=self.affinity.home(user_id, self.clock.now()),
         )
         try:
             decision = self.decide(ask)
@@ -85,11 +87,21 @@ class LatencyRouter:
         return decide(ask, self.view, self.policy, self.rng, self.clock.now())
 
     def with_home(self, request: ChatRequest) -> ChatRequest:
-        """The request, with its user's home region in it where that is known."""
-        home = self.affinity.home(request.user_key)
+        """The request, with its user's home region and way to us in it, where they are known."""
+        if request.user_region is None and request.ask.home is not None:
+            request.user_region = request.ask.home
+            request.ask = self._less_last_mile(request.ask)
+        home = self.affinity.home(request.user_key, self.clock.now())
         if home is not None:
             request.ask = replace(request.ask, home=home)
         return request
+
+    def _less_last_mile(self, ask: Ask) -> Ask:
+        """The user's target is counted where the user is: what the way to there takes is not ours. At most half."""
+        mile = self.last_mile.of(ask.home)
+        if ask.target_s is None or not mile:
+            return ask
+        return replace(ask, target_s=max(ask.target_s / 2, ask.target_s - mile))
 
     def exchange(self, request: ChatRequest, received_at: float) -> Exchange:
         """The exchange of a request, not yet started. `received_at` is on the router's clock."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Mapping
+from typing import Self
 
 RELATIVE_ERROR = 0.05
 GROWTH = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
@@ -16,6 +18,7 @@ SMALLEST, LARGEST = 1.0, 600_000.0  # ms, or tokens/s: what is outside counts as
 TAU_S = 600.0
 _LOG_GROWTH = math.log(GROWTH)
 BUCKETS = math.ceil(math.log(LARGEST / SMALLEST) / _LOG_GROWTH) + 1
+LEAST = 1e-4  # of a sample: what has faded to less is not passed on
 _RESCALE_AT = 30.0  # e^30 fits a 32-bit float with room for 10^25 samples
 
 
@@ -66,6 +69,20 @@ class DecayedHistogram:
         for bucket, weight in enumerate(other.counts):
             if weight:
                 self.counts[bucket] += weight * factor
+
+    def bins(self, now: float) -> dict[int, float]:
+        """Bucket -> decayed count at `now`, without the empty ones."""
+        factor = math.exp(-max(0.0, now - self.origin) / TAU_S)
+        return {bucket: weight * factor for bucket, weight in enumerate(self.counts) if weight * factor >= LEAST}
+
+    @classmethod
+    def of(cls, bins: Mapping[int, float], at: float) -> Self:
+        """The histogram that has these counts at `at`. Buckets that this scheme does not have are left out."""
+        made = cls(at)
+        for bucket, count in bins.items():
+            if 0 <= bucket < BUCKETS:
+                made.counts[bucket] = count
+        return made
 
     def _rescale(self, now: float) -> None:
         factor = math.exp(-(now - self.origin) / TAU_S)

@@ -11,12 +11,13 @@ WINDOW_S = 300.0  # the minimum is over one to two such windows, so that a longe
 
 
 class NetworkFloor:
-    """Round trip in seconds: the prior until one was seen."""
+    """Round trip in seconds: the prior until one was seen, here or by another instance of the same region."""
 
-    __slots__ = ("_before", "_current", "_since", "value")
+    __slots__ = ("_before", "_current", "_since", "measured", "value")
 
     def __init__(self, prior: float) -> None:
         self.value = prior
+        self.measured: float | None = None  # seen here: only that is passed on, or an old word would never die
         self._current: float | None = None
         self._before: float | None = None
         self._since = 0.0
@@ -30,5 +31,11 @@ class NetworkFloor:
             self._current, self._since = round_trip, now
         else:
             self._current = min(self._current, round_trip)
-        self.value = self._current if self._before is None else min(self._current, self._before)
+        self.value = self.measured = self._current if self._before is None else min(self._current, self._before)
+        return self.value
+
+    def heard(self, round_trip: float | None) -> float:
+        """Take another instance's word where none was seen here; returns the new value."""
+        if self.measured is None and round_trip is not None:
+            self.value = round_trip
         return self.value

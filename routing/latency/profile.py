@@ -15,8 +15,9 @@ class Profile:
     deployment: str
     model: str
     region: str
-    source: str  # measured or prior
-    samples: float  # decayed count
+    source: str  # measured from this region, or prior: the static one, or what other regions know of the model
+    samples: float  # decayed count, from this region
+    model_samples: float  # decayed count behind the model's part, from all regions; of the last minute or two
     age_s: float | None
     ttft_p50_ms: float | None
     ttft_p95_ms: float | None
@@ -48,6 +49,7 @@ def _profile(tracker: LatencyTracker, d: int, now: float) -> Profile:
         region=deployment.region,
         source="prior" if seen is None else "measured",
         samples=round(total.count(now), 2),
+        model_samples=round(belief.samples, 2),
         age_s=None if seen is None else round(max(0.0, now - seen), 1),
         ttft_p50_ms=_quantile(ttft, 0.5),
         ttft_p95_ms=_quantile(ttft, 0.95),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from routing.latency.histogram import DecayedHistogram
 from routing.latency.sums import DecayedSums
+from routing.ports import Learned
 
 
 class Sketch:
@@ -26,3 +29,32 @@ class Sketch:
         self.tokens_per_s.merge(other.tokens_per_s)
         if other.newest_at is not None:
             self.newest_at = max(other.newest_at, self.newest_at or other.newest_at)
+
+    def learned(self, now: float, round_trip_s: float | None = None) -> Learned:
+        """The same as numbers that are true at `now`. A sketch of a later moment keeps its own."""
+        now = max(now, self.sums.at)
+        return Learned(
+            at=now,
+            sums=list(self.sums.age(now)),
+            ttft_ms=self.ttft_ms.bins(now),
+            total_ms=self.total_ms.bins(now),
+            tokens_per_s=self.tokens_per_s.bins(now),
+            newest_at=self.newest_at,
+            round_trip_s=round_trip_s,
+        )
+
+    @classmethod
+    def of(cls, learned: Learned) -> Self:
+        """The sketch that these numbers describe."""
+        made = cls(learned.at)
+        made.sums = DecayedSums(learned.at, learned.sums)
+        made.ttft_ms = DecayedHistogram.of(learned.ttft_ms, learned.at)
+        made.total_ms = DecayedHistogram.of(learned.total_ms, learned.at)
+        made.tokens_per_s = DecayedHistogram.of(learned.tokens_per_s, learned.at)
+        made.newest_at = learned.newest_at
+        return made
+
+    def merge_model_part(self, learned: Learned) -> None:
+        """Add what another origin region learned of the model; what it saw of the network is its own."""
+        self.sums = self.sums.merged(DecayedSums(learned.at, learned.sums))
+        self.tokens_per_s.merge(DecayedHistogram.of(learned.tokens_per_s, learned.at))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from routing.fleet import Fleet
 from routing.latency.network import NetworkFloor
@@ -45,7 +45,28 @@ SILENCE_CLIP = 1.0  # a cancelled call that was silent counts as at most this mu
 RATE_LIMIT_WEIGHT = 0.8  # of a failure
 FASTEST_S, FASTEST_PACE_S = 0.005, 1e-4  # below these a measurement is a clock's resolution
 EVENT_WEIGHT = 0.1  # of the newest stream in the mean of tokens per event
+MOST_UNMERGED = 16  # flushes kept apart until a merge holds them
 RENEW_S = 5.0  # beliefs age without news; this often they are renewed all the same
+
+
+class Watcher(Protocol):
+    """Is told of this instance's own measurements as they happen: how a rule that learns in its own way does so."""
+
+    def saw_first(self, d: int, now: float, ttft: float) -> None:
+        """The first content of a stream came after `ttft` seconds."""
+        ...
+
+    def saw_answer(self, d: int, now: float, measurement: LatencyMeasurement) -> None:
+        """A call ended well."""
+        ...
+
+    def saw_silence(self, d: int, now: float, age: float) -> None:
+        """A call was given up after `age` seconds without content."""
+        ...
+
+    def saw_failure(self, d: int, now: float, rate_limited: bool) -> None:
+        """A call failed."""
+        ...
 
 
 class LatencyTracker:
@@ -58,7 +79,7 @@ class LatencyTracker:
 
     def __init__(self, fleet: Fleet, origin: str | None = None) -> None:
         self.fleet = fleet
-        origin = origin or fleet.regions[0].id
+        self.origin = origin = origin or fleet.regions[0].id
         priors = [fleet.prior_of(d) for d in fleet.deployments]
         self.index = {d.id: i for i, d in enumerate(fleet.deployments)}
         self.log_base = [math.log(p.ttft_ms / 1000) for p in priors]
@@ -69,6 +90,7 @@ class LatencyTracker:
         self.known = [Sketch() for _ in priors]
         self.tokens_per_event = [1.0] * len(priors)  # some providers put several tokens into one event of a stream
         self.beliefs = [self.belief(d, 0.0) for d in range(len(priors))]
+        self.watchers: list[Watcher] = []
         self._renewed_at = 0.0
         self._news: dict[int, Sketch] = {}
         self._unmerged: list[tuple[float, dict[int, Sketch]]] = []  # flushed, and not yet in what was pulled
@@ -84,6 +106,8 @@ class LatencyTracker:
         for sketch in self._both(d, now):
             sketch.ttft_ms.add(1000 * ttft, now)
         self._learn(d, now, self._residual(d, ttft, tokens_in))
+        for watcher in self.watchers:
+            watcher.saw_first(d, now, ttft)
 
     def pace(self, d: int, now: float, seconds_per_event: float) -> None:
         """A stream showed its pace, early or at its end: one observation a stream."""
@@ -102,6 +126,8 @@ class LatencyTracker:
             sketch.total_ms.add(measurement.total_ms, now)
             sketch.tokens_per_s.add(measurement.tokens_per_second, now)
         self._renew(d, now)
+        for watcher in self.watchers:
+            watcher.saw_answer(d, now, measurement)
 
     def whole(self, d: int, now: float, total: float, tokens_in: float, tokens_out: int) -> None:
         """An answer came whole, unstreamed, `total` seconds after the call was sent.
@@ -120,16 +146,24 @@ class LatencyTracker:
         x, level = self._residual(d, age, tokens_in), self.beliefs[d].level
         if x > level:
             self._learn(d, now, min(x, level + SILENCE_CLIP))
+        for watcher in self.watchers:
+            watcher.saw_silence(d, now, age)
 
     def failed(self, d: int, now: float, rate_limited: bool) -> None:
         """A call failed. It never counts as a fast sample."""
         for sketch in self._both(d, now):
             sketch.sums.age(now)[FAILURES] += RATE_LIMIT_WEIGHT if rate_limited else 1.0
         self._renew(d, now)
+        for watcher in self.watchers:
+            watcher.saw_failure(d, now, rate_limited)
 
     def saw_network(self, d: int, now: float, round_trip: float) -> None:
         """A round trip to the deployment was seen."""
         self.net_s[d] = self.network[d].add(round_trip, now)
+
+    def hear_network(self, d: int, round_trip: float | None) -> None:
+        """Another instance of this region saw a round trip to the deployment, or none did."""
+        self.net_s[d] = self.network[d].heard(round_trip)
 
     # ------------------------------------------------------------------ what is believed
     def renew(self, now: float) -> list[Belief]:
@@ -164,7 +198,9 @@ class LatencyTracker:
         """What was learned here since the last flush. It is kept until `pull` says that it was merged."""
         news, self._news = self._news, {}
         if news:
-            self._unmerged.append((now, news))
+            self._unmerged.append((now, dict(news)))
+        if len(self._unmerged) > MOST_UNMERGED:
+            self._fold_oldest()
         return news
 
     def pull(self, merged: Mapping[int, Sketch], merged_at: float, now: float) -> None:
@@ -211,6 +247,17 @@ class LatencyTracker:
         if news is None:
             news = self._news[d] = Sketch(now)
         return self.known[d], news
+
+    def _fold_oldest(self) -> None:
+        """Nothing was merged for long: the two oldest flushes become one, which is merged when the later one is."""
+        (_, oldest), (at, folded) = self._unmerged[:2]
+        for d, sketch in oldest.items():
+            both = Sketch(at)
+            both.merge(sketch)
+            if d in folded:
+                both.merge(folded[d])
+            folded[d] = both
+        self._unmerged[:2] = [(at, folded)]
 
     def _residual(self, d: int, seconds: float, tokens_in: float) -> float:
         return math.log(max(FASTEST_S, seconds - self.net_s[d])) - self.log_base[d] - prompt_log(tokens_in)

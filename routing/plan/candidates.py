@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 
 from routing.policy.view import View
+from routing.ports import Override
 from routing.request import Ask
 
 UNSURE = 0.8  # our token estimate may be a quarter too high: a context window is only ruled out beyond that
@@ -24,7 +26,7 @@ class Candidates:
         health, slots = self._view.health, self._view.slots
         for group in (self.eligible.first, self.eligible.standby):
             usable = [d for d in group if not self._unusable(d)]
-            open_ = [d for d in usable if health.closed_until[d] <= now and not slots.full(d)]
+            open_ = [d for d in usable if health.closed_until[d] <= now and not slots.full(d) and not self._drained(d)]
             if open_:
                 return open_, False
         # an ejected deployment may have recovered; one that said when to come back has not
@@ -49,9 +51,16 @@ class Candidates:
                 reason = f"{health.why[d]} for {health.closed_until[d] - now:.1f} s"
             if not reason and self._view.slots.full(d):
                 reason = "at_capacity"
+            if not reason and self._drained(d):
+                reason = _ordered(self._view.orders[d])
             if reason:
                 excluded[d] = reason
         return excluded
+
+    def _drained(self, d: int) -> bool:
+        """An operator wants it empty: it is only taken where nothing else is left."""
+        order = self._view.orders.get(d)
+        return order is not None and order.state == "drain"
 
     def _all(self) -> Collection[int]:
         return (*self.eligible.first, *self.eligible.standby)
@@ -61,6 +70,9 @@ class Candidates:
         ask, view = self._ask, self._view
         if d in self.tried:
             return "tried"
+        order = view.orders.get(d)
+        if order is not None and order.state == "disable":
+            return _ordered(order)
         window = view.context_window[d]
         if window <= self.smallest_window or UNSURE * ask.tokens_in > window:
             return "context_window"
@@ -69,3 +81,8 @@ class Candidates:
             if cost > ask.max_cost_usd:
                 return "price"
         return ""
+
+
+def _ordered(order: Override) -> str:
+    until = datetime.fromtimestamp(order.expires_at, UTC)
+    return f"{order.state} by {order.author} until {until:%Y-%m-%d %H:%M} UTC"

@@ -32,7 +32,7 @@ def failed(errors: Sequence[AttemptError], candidates: Candidates, now: float, d
         return too_late("total_timeout")
     if errors and all(isinstance(e, RateLimited) for e in errors):
         return _rate_limited(candidates, now)
-    if errors and all(isinstance(e, AttemptTimedOut) for e in errors):
+    if all(isinstance(e, AttemptTimedOut) for e in errors):  # or nothing was sent, because it was too late already
         return too_late("ttft_timeout")
     return AllDeploymentsFailed(f"{len(errors)} deployment(s) were tried and none gave an answer")
 

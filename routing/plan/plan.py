@@ -117,7 +117,7 @@ class Plan:
     def _start(self, now: float) -> list[Action]:
         self.view.saw_prompt(self.ask.tokens_in)
         self.view.failovers.pay_in()
-        return self._send(now, retry=False)
+        return self._send(now, after=None)
 
     def _signals(self, d: int, seen: FirstContent, now: float) -> None:
         if seen.network_s is not None:
@@ -126,10 +126,8 @@ class Plan:
             self.view.quota.saw(d, now, seen.utilisation)
 
     def _first_content(self, attempt: Attempt, now: float) -> list[Action]:
-        if attempt.verdict is not None:
+        if attempt.verdict is not None or self.committed is not None:
             return []
-        if self.committed is not None:
-            return [self._close(attempt, now, Verdict.IGNORED)]
         self.committed, attempt.first_at = attempt, now
         self.view.health.succeeded(attempt.deployment)
         self.view.failovers.refund(attempt.paid)
@@ -144,6 +142,8 @@ class Plan:
         return actions
 
     def _ended(self, attempt: Attempt, measurement: LatencyMeasurement, events: int, now: float) -> list[Action]:
+        if attempt is not self.committed:
+            return []
         tracker, d = self.view.tracker, attempt.deployment
         if not self.ask.streamed:
             tracker.whole(d, now, measurement.total_ms / 1000, self.ask.tokens_in, measurement.tokens_generated)
@@ -166,7 +166,7 @@ class Plan:
             return []  # a hedge is under way already
         if self.ask.one_try and error.accepted:
             return self._finish(now, [GiveUp(self._final_error(now))])
-        return self._send(now, retry=True)
+        return self._send(now, after=error)
 
     def _tick(self, now: float) -> list[Action]:
         if now >= self._deadline_at:
@@ -187,26 +187,27 @@ class Plan:
         return actions if self.over else [*actions, WakeAt(self._next_wake())]
 
     # ------------------------------------------------------------------ sending
-    def _send(self, now: float, retry: bool) -> list[Action]:
-        """Choose and open, or give up."""
-        if retry and self._used_up(now):
+    def _send(self, now: float, after: AttemptError | None) -> list[Action]:
+        """Choose and open, or give up. `after` is the failure that makes another try necessary."""
+        if self._used_up(now, after):
             return self._finish(now, [GiveUp(self._final_error(now))])
+        retry = after is not None
         candidates, panic = self.candidates.ready(now)
         if not candidates:
             none = self._final_error(now) if retry else endings.nothing_to_choose(self.view, self.candidates, now)
             return self._finish(now, [GiveUp(none)])
         if retry:
             candidates = self._elsewhere(candidates)
-        elif self.ask.require:
+        elif self.ask.require and self.ask.target_s is not None:  # without a target there is nothing to require
             candidates, best = self._meeting(candidates, now)
             if not candidates:
                 return self._finish(now, [GiveUp(endings.unattainable(best, self.ask.percentile))])
-        return self._choose(candidates, "panic" if panic else "fallback" if retry else "", now, retry)
+        return self._choose(candidates, "panic" if panic else "fallback" if retry else "", now, after)
 
-    def _choose(self, candidates: Sequence[int], reason: str, now: float, retry: bool) -> list[Action]:
+    def _choose(self, candidates: Sequence[int], reason: str, now: float, after: AttemptError | None) -> list[Action]:
         """Send to one of the candidates, and plan the moment of its hedge."""
-        paid, left = self._pay() if retry else 0.0, self._left(now)
-        spread = retry or self.ask.client_retry
+        paid, left = 0.0 if _free(after) else float(self.view.failovers.take()), self._left(now)
+        spread = after is not None or self.ask.client_retry
         choice = self.policy.choose(self.view, self.ask, candidates, left, now, self.rng, spread)
         if self.choice is None:
             self.choice = choice
@@ -214,23 +215,30 @@ class Plan:
                 self._hedge_until = now + NO_TARGET_PATIENCE * choice.target_s
         self.reason = reason or choice.reason
         actions = self._open(choice.score.deployment, choice.second, now, hedge=False, paid=paid)
-        if self.ask.hedge and not self.ask.client_retry and not self.ask.one_try:
-            after = self.policy.hedge_after(self.view, self.ask, choice, self._hedge_left(now), now)
-            self._hedge_at = None if after is None else now + after
+        self._hedge_at = self._planned_hedge(choice, now)
         return [*actions, WakeAt(self._next_wake())]
 
-    def _used_up(self, now: float) -> bool:
+    def _planned_hedge(self, choice: Choice, now: float) -> float | None:
+        """When to consider a hedge. One a request, and none once a 429 was seen: it would take somebody else's room."""
+        ask = self.ask
+        spent = any(a.hedge or isinstance(a.error, RateLimited) for a in self.attempts)
+        if spent or not ask.hedge or ask.client_retry or ask.one_try:
+            return None
+        delay = self.policy.hedge_after(self.view, ask, choice, self._hedge_left(now), now)
+        return None if delay is None else now + delay
+
+    def _used_up(self, now: float, after: AttemptError | None) -> bool:
         """Whether tries, time or the purse for failovers are at their end."""
         tries = sum(not a.hedge for a in self.attempts)
         late = now >= min(self._deadline_at, self._first_content_limit())
-        return tries >= MAX_TRIES or late or not self._affordable()
+        return tries >= MAX_TRIES or late or not (_free(after) or self.view.failovers.holds())
 
     def _elsewhere(self, candidates: Sequence[int]) -> Sequence[int]:
         """Candidates outside the regions that failed this request, if there are any: what failed may fail together."""
         failed = {
             self.view.region[a.deployment]
             for a in self.attempts
-            if not isinstance(a.error, RateLimited | Misconfigured)
+            if not isinstance(a.error, RateLimited | Misconfigured | ContextTooLong)
         }
         return [d for d in candidates if self.view.region[d] not in failed] or candidates
 
@@ -332,16 +340,6 @@ class Plan:
             moments.append(self._hedge_at)
         return min(moments)
 
-    def _affordable(self) -> bool:
-        return self._refused() or self.view.failovers.holds()
-
-    def _pay(self) -> float:
-        """A refusal by 429 took nothing from anybody; any other failure is paid from the purse for failovers."""
-        return 0.0 if self._refused() else float(self.view.failovers.take())
-
-    def _refused(self) -> bool:
-        return isinstance(self.attempts[-1].error, RateLimited)
-
     # ------------------------------------------------------------------ for the record
     def records(self) -> list[AttemptRecord]:
         """What was tried, times in ms after the request's arrival."""
@@ -356,3 +354,8 @@ class Plan:
             )
             for a in self.attempts
         ]
+
+
+def _free(after: AttemptError | None) -> bool:
+    """A first call is free, and one after a 429, which took nothing from anybody; others pay from the purse."""
+    return after is None or isinstance(after, RateLimited)

@@ -30,6 +30,7 @@ HEADROOM_FLOOR, TIER_PENALTY, EXPLORE = 0.02, 0.02, 0.3
 HEDGE_PRICE = 0.12  # gain in probability that a hedge of a mean prompt must bring while the purse is half full
 EARLIEST_HEDGE_S = 0.030
 NO_TARGET = 1.25  # without a target, one is set at this multiple of the best candidate's median
+HOPELESS = 0.05  # below this probability a target tells nothing apart: choose as if there were none
 STICKY_LOSS = 0.05  # most probability that staying at home may cost
 P90, P99 = 1.2816, 2.3263  # points of the standard normal distribution
 PATIENCE, LEAST_PATIENCE_S = 2.0, 1.0  # give a silent call up after twice its predicted 99 % point, not within a second
@@ -50,7 +51,11 @@ class SloPolicy:
         """See the module."""
         target = self._target(view, ask, candidates) if left is None else left
         drawn = self._values(view, ask, candidates, target, now, rng)
-        best = max(drawn)[0]
+        best, likeliest, _, _ = max(drawn)
+        if likeliest < HOPELESS and not ask.cheapest:
+            drawn = self._values(view, ask, candidates, self._target(view, ask, candidates), now, rng)
+            best = max(drawn)[0]
+        everyone = drawn
         candidates, home_reason = self._at_home(view, ask, candidates, drawn, best)
         if len(candidates) < len(drawn):
             drawn = [row for row in drawn if row[3] in candidates]
@@ -60,7 +65,7 @@ class SloPolicy:
         else:
             d, reason = self._draw(view, drawn, best, rng, RETRY_SOFTNESS if retry else SOFTNESS), "fastest"
             reason = self._reason(view, drawn, d, reason)
-        second = max(((value, o) for value, _, _, o in drawn if o != d), default=None)
+        second = max(((value, o) for value, _, _, o in everyone if o != d), default=None)  # a hedge may leave home
         return Choice(
             score=self.score(view, ask, (d,), target, now)[0],
             second=second[1] if second else None,

@@ -11,6 +11,7 @@ from routing.load.purse import Purse
 from routing.load.quota import Quota
 from routing.load.slots import Slots
 from routing.policy.eligible import Eligibility
+from routing.ports import Override
 
 # Hedges may cost 7 % of the calls that are none; failovers a tenth of the requests, with a reserve for bad minutes.
 HEDGE_SHARE, HEDGE_CAP, HEDGE_START = 0.07, 4.0, 2.0
@@ -35,6 +36,7 @@ class View:
     failovers: Purse = field(default_factory=lambda: Purse(FAILOVER_SHARE, FAILOVER_CAP, FAILOVER_START))
     mean_prompt: float = MEAN_PROMPT_START
     stickiness_s: float = 0.1  # latency that staying at home may cost
+    orders: dict[int, Override] = field(default_factory=dict)  # of operators, by deployment; those that hold now
     eligibility: Eligibility = field(init=False)
     tier: list[int] = field(init=False)
     region: list[str] = field(init=False)
@@ -70,6 +72,19 @@ class View:
             disabled=disabled,
             stickiness_s=stickiness_s,
         )
+
+    def obey(self, orders: dict[int, Override]) -> None:
+        """Take operators' orders in the place of those before: what is closed, shares of load, calls in flight."""
+        if orders == self.orders:
+            return
+        self.orders = orders
+        deployments = self.fleet.deployments
+        self.slots.limits = Slots([d.concurrency for d in deployments]).limits
+        self.quota.nominal = list(self.quota.requests_per_s)
+        for d, order in orders.items():
+            self.quota.nominal[d] *= order.weight
+            if order.limit is not None:
+                self.slots.limits[d] = order.limit
 
     def hedge_cost(self, tokens_in: int) -> float:
         """What an extra call costs, in calls of a mean prompt: calls and tokens both count against quota."""

@@ -51,5 +51,6 @@ def data_of(block: bytes) -> bytes | None:
     """The data of an event, its lines joined by LF; None for an event without data, such as a comment."""
     if block.startswith(b"data: ") and b"\n" not in block:
         return block[6:]
-    lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
+    fields = (line for line in block.split(b"\n") if line.startswith(b"data:") or line == b"data")
+    lines = [line[5:].removeprefix(b" ") for line in fields]
     return b"\n".join(lines) if lines else None

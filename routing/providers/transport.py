@@ -16,6 +16,7 @@ from routing.errors import AttemptError, ConnectFailed, ConnectionLost, Protocol
 from routing.outcome import Signals
 from routing.ports import Answer, Piece
 from routing.providers import signals
+from routing.providers.closing import Closing
 from routing.providers.sdk import Prepared, Sdk
 from routing.providers.wire import Wire
 
@@ -26,6 +27,8 @@ DNS_CACHE_S = 60
 LARGEST_BODY = 32 * 1024 * 1024  # of an unstreamed answer
 LARGEST_ERROR = 64 * 1024  # of the body of an error; a status without its body still tells enough
 ERROR_S = 1.0  # how long that body may take
+# What reading raises when the connection breaks; the last where it closed a moment ago and nobody was waiting
+CUT = (aiohttp.ClientError, OSError, RuntimeError)
 DRAIN_S = 0.25  # how long a finished stream may take to end its HTTP message before its connection is closed
 
 
@@ -83,7 +86,7 @@ class Transport:
         if response.status < 400:
             return ProtocolError(f"the provider answered with status {response.status}")
         body = b""
-        with contextlib.suppress(aiohttp.ClientError, OSError, ProtocolError):
+        with contextlib.suppress(*CUT, ProtocolError):
             async with asyncio.timeout(ERROR_S):
                 body = await _bounded(response, LARGEST_ERROR)
         return await sdk.error(response.status, response.headers, body)
@@ -107,7 +110,7 @@ class StreamedAnswer:
 
     def __init__(self, response: aiohttp.ClientResponse, wire: Wire, seen: Signals) -> None:
         self.dialect, self.signals = wire.dialect, seen
-        self._response, self._decoder = response, wire.stream()
+        self._response, self._decoder, self._closing = response, wire.stream(), Closing(response)
         self._aborted: RouterError | None = None
 
     async def read(self) -> Piece | None:
@@ -118,7 +121,7 @@ class StreamedAnswer:
         while decoder.failure is None and not decoder.done:
             try:
                 chunk = await content.readany()
-            except (aiohttp.ClientError, OSError) as e:
+            except CUT as e:
                 raise ConnectionLost("the stream was cut") from e
             if not chunk:
                 if decoder.complete:
@@ -143,10 +146,11 @@ class StreamedAnswer:
         content = self._response.content
         try:
             if self._decoder.done and content.exception() is None and not content.at_eof():
-                with contextlib.suppress(aiohttp.ClientError, OSError):
+                with contextlib.suppress(*CUT):
                     async with asyncio.timeout(DRAIN_S):
                         await content.readany()
         finally:
+            self._closing.end()
             if not content.at_eof():
                 self._response.close()
             self._response.release()
@@ -158,6 +162,7 @@ class WholeAnswer:
     def __init__(self, response: aiohttp.ClientResponse, wire: Wire, seen: Signals) -> None:
         self.dialect, self.signals = wire.dialect, seen
         self._response, self._decode, self._read = response, wire.whole, False
+        self._closing = Closing(response)
 
     async def read(self) -> Piece | None:
         """See the seam."""
@@ -166,7 +171,7 @@ class WholeAnswer:
         self._read = True
         try:
             body = await _bounded(self._response, LARGEST_BODY)
-        except (aiohttp.ClientError, OSError) as e:
+        except CUT as e:
             raise ConnectionLost("the answer was cut") from e
         return self._decode(body)
 
@@ -177,6 +182,7 @@ class WholeAnswer:
 
     async def close(self) -> None:
         """See the seam."""
+        self._closing.end()
         if not self._response.content.at_eof():
             self._response.close()
         self._response.release()

@@ -1,35 +1,72 @@
-"""The default store: the memory of one process. It keeps the seam that a shared store keeps."""
+"""The default: tables in the memory of one process, with the same rows and the same races as Table Storage's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from itertools import count
 
-from routing.ports import Mergeable
+from routing.store.shared import SharedStore
+from routing.store.tables import Conflict, Properties, Row
 
 
-class MemoryStore[S: Mergeable]:
-    """Additions are appended, merged into profiles by a timer, and pulled: three stages, as in a shared store."""
+class MemoryTables:
+    """Rows by table, partition and key. Each call is atomic: it never waits."""
+
+    shared = False
+    skew_s = 0.0
 
     def __init__(self) -> None:
-        self._appended: list[Mapping[int, S]] = []
-        self._profiles: dict[int, S] = {}
-        self._merged_at = 0.0
+        self._tables: dict[str, dict[tuple[str, str], tuple[Properties, str]]] = {}
+        self._etags = count(1)
 
-    async def append(self, additions: Mapping[int, S]) -> None:
-        """Add what an instance learned since its last flush, by deployment."""
-        self._appended.append(additions)
+    async def get(self, table: str, partition: str, key: str) -> Row | None:
+        """One row, None where there is none."""
+        found = self._tables.get(table, {}).get((partition, key))
+        return None if found is None else Row(partition, key, *found)
 
-    async def merge(self, now: float) -> None:
-        """Put everything appended so far into the profiles. Merging twice adds nothing twice."""
-        appended, self._appended = self._appended, []
-        for additions in appended:
-            for deployment, sketch in additions.items():
-                if deployment in self._profiles:
-                    self._profiles[deployment].merge(sketch)
-                else:
-                    self._profiles[deployment] = sketch
-        self._merged_at = now
+    async def query(self, table: str, partition: str, first: str, last: str) -> list[Row]:
+        """The rows of a partition with keys from `first` on, before `last`."""
+        return [row for row in self._rows(table) if row.partition == partition and first <= row.key < last]
 
-    async def profiles(self) -> tuple[float, Mapping[int, S]]:
-        """(moment of the last merge, profiles by deployment)."""
-        return self._merged_at, self._profiles
+    async def scan(self, table: str, first: str, last: str) -> list[Row]:
+        """The rows of all partitions from `first` on, before `last`."""
+        return [row for row in self._rows(table) if first <= row.partition < last]
+
+    async def upsert(self, table: str, rows: Sequence[Row]) -> None:
+        """Write rows, replacing what is there."""
+        for row in rows:
+            written = dict(row.properties), str(next(self._etags))
+            self._tables.setdefault(table, {})[row.partition, row.key] = written
+
+    async def put(self, table: str, row: Row, rest: Sequence[Row] = ()) -> None:
+        """Insert or replace one row on condition, and write the rest. Raises Conflict."""
+        found = await self.get(table, row.partition, row.key)
+        if (found.etag if found else "") != row.etag:
+            raise Conflict(row.key)
+        await self.upsert(table, [row, *rest])
+
+    async def delete(self, table: str, partition: str, key: str) -> None:
+        """Remove a row, if it is there."""
+        self._tables.get(table, {}).pop((partition, key), None)
+
+    async def names(self, prefix: str) -> list[str]:
+        """The tables whose names begin so."""
+        return [name for name in self._tables if name.startswith(prefix)]
+
+    async def drop(self, table: str) -> None:
+        """Remove a table with all of its rows."""
+        self._tables.pop(table, None)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def _rows(self, table: str) -> list[Row]:
+        rows = self._tables.get(table, {})
+        return [Row(*place, *rows[place]) for place in sorted(rows)]
+
+
+class MemoryStore(SharedStore):
+    """A store for one process. What outlives it is nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryTables())

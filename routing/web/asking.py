@@ -22,9 +22,18 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 def request(
-    parsed: Parsed, headers: Mapping[str, str], fleet: Fleet, lengths: Lengths, caller: str, dialect: str
+    parsed: Parsed,
+    headers: Mapping[str, str],
+    fleet: Fleet,
+    lengths: Lengths,
+    caller: str,
+    dialect: str,
+    country: str | None = None,
 ) -> ChatRequest:
-    """The request to route. Raises UnknownModel, and RequestError that names the field."""
+    """The request to route. `country` is the user's as Front Door knows it.
+
+    Raises UnknownModel, and RequestError that names the field.
+    """
     name, suffix = hinted.split(parsed.model or "")
     if not name and not parsed.models:
         raise RequestError("`model` is missing; `auto` takes any", "model")
@@ -38,7 +47,7 @@ def request(
         id=request_id(headers),
         dialect=dialect,
         body=parsed.body,
-        ask=_near_home(ask, hints, fleet),
+        ask=_near_home(ask, hints, fleet, country),
         hints=hints,
         conversation=parsed.conversation,
         stream=parsed.stream,
@@ -120,11 +129,12 @@ def _target(hints: Hints, priority: LatencyPriority, expected: float) -> float |
     return total
 
 
-def _near_home(ask: Ask, hints: Hints, fleet: Fleet) -> Ask:
-    """A user who is not known yet is taken to be at home where the caller says."""
+def _near_home(ask: Ask, hints: Hints, fleet: Fleet, country: str | None) -> Ask:
+    """A user who is not known yet is taken to be at home where the caller says, else where Front Door saw them."""
     if hints.user_region is not None:
         return replace(ask, home=hints.user_region)
-    place = geography(hints.user_location) if hints.user_location else None
+    location = hints.user_location or country
+    place = geography(location) if location else None
     region = next((r.id for r in fleet.regions if r.geography == place), None)
     return ask if region is None else replace(ask, home=region)
 

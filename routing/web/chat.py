@@ -78,8 +78,8 @@ class ChatResponse(Response):
         named = self._request.path_params.get("model")
         if named and not parsed.model:
             parsed = parsed.named(named)
-        router = self._edge.router
-        return asking.request(parsed, headers, router.fleet, router.lengths, caller, openai_chat.DIALECT)
+        router, country = self._edge.router, self._edge.country(headers)
+        return asking.request(parsed, headers, router.fleet, router.lengths, caller, openai_chat.DIALECT, country)
 
     async def _exchange(self, exchange: Exchange, receive: Receive) -> None:
         watcher = asyncio.get_running_loop().create_task(_watch(receive, exchange))

@@ -9,14 +9,18 @@ from typing import Any
 
 from routing.engine.exchange import Exchange
 from routing.engine.router import LatencyRouter
-from routing.errors import AttemptError
-from routing.latency.sketch import Sketch
+from routing.engine.sync import Sync
+from routing.errors import AttemptError, StoreUnavailable
 from routing.outcome import Outcome
+from routing.ports import Store
 from routing.settings import Settings
-from routing.store.memory import MemoryStore
 from routing.web.auth import Keys, came_through
+from routing.web.measurements import Answered, Measurements
+from routing.web.metrics import Metrics
 from routing.web.wire import Bodies
 
+OLD_PROFILES_S = 60.0  # merged every 10 s
+GEO = "x-router-geo"  # written over by a rule of Front Door
 LOG = logging.getLogger("routing.requests")
 
 
@@ -27,23 +31,49 @@ class Edge:
     router: LatencyRouter
     settings: Settings
     keys: Keys
-    store: MemoryStore[Sketch]
+    store: Store
     warnings: list[str]  # what a person should mend: deployments without an endpoint, models that retire
     bodies: Bodies = field(default_factory=Bodies)
     draining: bool = False
+    metrics: Metrics = field(default_factory=Metrics)
+    sync: Sync = field(init=False)
+    measurements: Measurements = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sync = Sync(self.router, self.store)
+        self.measurements = Measurements(self.router.last_mile, self.router.clock.now)
 
     def admit(self, headers: Mapping[str, str]) -> str:
         """The caller's name. Raises AuthenticationError or PermissionDenied."""
         came_through(headers, self.settings.front_door_id)
         return self.keys.caller(headers)
 
+    def country(self, headers: Mapping[str, str]) -> str | None:
+        """The user's country as our Front Door wrote it; anybody else could have written it too."""
+        return headers.get(GEO) if self.settings.front_door_id else None
+
     async def refresh(self) -> None:
         """Share what was learned here, merge it, and take back what everybody learned."""
-        tracker, clock = self.router.tracker, self.router.clock
-        await self.store.append(tracker.flush(clock.now()))
-        await self.store.merge(clock.now())
-        merged_at, merged = await self.store.profiles()
-        tracker.pull(merged, merged_at, clock.now())
+        await self.sync.merging.beat()
+
+    async def purge(self) -> None:
+        """Drop what is past its retention. A store that is away is purged an hour later."""
+        try:
+            dropped = await self.store.purge(self.router.clock.now())
+        except StoreUnavailable as error:
+            LOG.warning("purge: %s", error.message)
+        else:
+            LOG.info("purge: %d tables dropped", len(dropped))
+
+    def troubles(self) -> list[str]:
+        """What a person should mend, as it is now."""
+        age = self.sync.age(self.router.clock.now())
+        now = []
+        if not self.sync.available:
+            now.append("the shared store does not answer: requests are served from memory, and nothing is shared")
+        if self.store.shared and age is not None and age > OLD_PROFILES_S:
+            now.append(f"the shared profiles are {age:.0f} s old: does the timer refresh_profiles run?")
+        return [*self.warnings, *now]
 
     async def warm(self) -> None:
         """Do beforehand what first requests would wait for. A provider that cannot be warmed will tell its caller."""
@@ -57,6 +87,11 @@ class Edge:
         """A request is over: learn from it and leave its record."""
         self.router.learn(exchange)
         outcome = exchange.outcome(status)
+        self.metrics.saw(outcome)
+        if exchange.first_at:
+            ttft_ms = 1000 * (exchange.first_at - exchange.received_at)
+            answered = Answered(outcome.caller, exchange.request.user_region, ttft_ms)
+            self.measurements.answered(outcome.request_id, answered)
         LOG.info("%s", _line(outcome), extra={"outcome": outcome})
 
     def explanation(self, exchange: Exchange) -> dict[str, Any]:
@@ -92,7 +127,9 @@ def _line(outcome: Outcome) -> str:
     tried = "" if len(outcome.attempts) < 2 else f" after {len(outcome.attempts)} attempts"
     if outcome.error:
         return f"{outcome.status} {outcome.error} {outcome.deployment or '-'}{tried} {outcome.total_ms:.0f} ms"
-    times = f"ttft {measured.ttft_ms:.0f} ms, {measured.tokens_per_second:.0f} tokens/s, " if measured else ""
+    times = f"ttft {measured.ttft_ms:.0f} ms, " if measured else ""
+    if measured and measured.tokens_per_second:
+        times += f"{measured.tokens_per_second:.0f} tokens/s, "
     return (
         f"{outcome.status} {outcome.deployment} ({outcome.reason}) {times}"
         f"total {outcome.total_ms:.0f} ms{tried}, target {outcome.slo}"

@@ -19,31 +19,38 @@ from routing.latency.profile import Profile, profiles
 from routing.web import asking, heading
 from routing.web.coordinator import forget
 from routing.web.edge import Edge
-from routing.web.wire import CHAT_BYTES, dumps, json_headers, send_whole
+from routing.web.wire import CHAT_BYTES, dumps, json_headers, send_whole, text_headers
 
 LOG = logging.getLogger("routing.pages")
 DRY_RUN = [{"role": "user", "content": "x" * 4000}]  # hints alone are judged for a prompt of 1,000 tokens
 
 
 class Page(Response):
-    """A JSON answer made when the connection is there: keys are checked, and every fault becomes an error object."""
+    """An answer made when the connection is there: keys are checked, and every fault becomes an error object.
 
-    def __init__(self, edge: Edge, request: Request, make: Callable[[Edge, Request, bytes], Any]) -> None:
+    What `make` returns is sent as JSON, and a text as plain text.
+    """
+
+    def __init__(
+        self, edge: Edge, request: Request, make: Callable[[Edge, Request, bytes], Any], limit: int = CHAT_BYTES
+    ) -> None:
         self.background = None
         self.status_code = 200
-        self._edge, self._request, self._make = edge, request, make
+        self._edge, self._request, self._make, self._limit = edge, request, make, limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. Nothing escapes."""
         headers = self._request.headers
         forget(headers)
         extra = heading.identity(asking.request_id(headers))
-        size = 0
+        size, kind = 0, json_headers()
         try:
             self._edge.admit(headers)
-            raw = await self._edge.bodies.read(receive, headers, CHAT_BYTES) if scope["method"] == "POST" else b""
+            raw = await self._edge.bodies.read(receive, headers, self._limit) if scope["method"] == "POST" else b""
             size = len(raw)
-            status, body = 200, dumps(self._make(self._edge, self._request, raw))
+            made = self._make(self._edge, self._request, raw)
+            status, body = 200, dumps(made) if not isinstance(made, str) else made.encode()
+            kind = json_headers() if not isinstance(made, str) else text_headers()
         except RouterError as error:
             status, extra, body = error.status, [*extra, *heading.of_error(error)], _error(error, extra)
         except Exception:
@@ -52,7 +59,7 @@ class Page(Response):
             status, body = failure.status, _error(failure, extra)
         finally:
             self._edge.bodies.release(size)
-        await send_whole(send, status, [*json_headers(), *extra], body)
+        await send_whole(send, status, [*kind, *extra], body)
 
 
 def route(edge: Edge, request: Request, raw: bytes) -> Any:
@@ -60,7 +67,8 @@ def route(edge: Edge, request: Request, raw: bytes) -> Any:
     router = edge.router
     body = _hints_as_request(raw)
     parsed, caller = openai_chat.parse(body), edge.admit(request.headers)
-    asked = asking.request(parsed, request.headers, router.fleet, router.lengths, caller, openai_chat.DIALECT)
+    country = edge.country(request.headers)
+    asked = asking.request(parsed, request.headers, router.fleet, router.lengths, caller, openai_chat.DIALECT, country)
     return {"object": "router.decision", **router.decide(router.with_home(asked).ask).as_dict()}
 
 
@@ -88,11 +96,25 @@ def model(edge: Edge, request: Request, raw: bytes) -> Any:
 def latency_profiles(edge: Edge, request: Request, raw: bytes) -> Any:
     """Latency profiles by deployment, as this region sees them."""
     router = edge.router
+    age = edge.sync.age(router.clock.now())
     return {
         "object": "list",
         "origin_region": edge.settings.region,
+        "profile_age_s": None if age is None else round(age, 1),
+        "instances": edge.sync.live,
+        "last_mile_ms": router.last_mile.known(),
         "data": [p.as_dict() for p in profiles(router.tracker, router.clock.now())],
     }
+
+
+def measurements(edge: Edge, request: Request, raw: bytes) -> Any:
+    """A frontend's own waiting for a request that was answered here."""
+    return edge.measurements.report(edge.admit(request.headers), raw)
+
+
+def metrics(edge: Edge, request: Request, raw: bytes) -> str:
+    """Metrics of this instance."""
+    return edge.metrics.text(edge.sync, edge.measurements.counts)
 
 
 def healthz() -> Response:
@@ -104,9 +126,17 @@ def readyz(edge: Edge) -> Response:
     """Ready while one deployment can be routed to. Degraded, and why, where something should be mended."""
     routable = sum(provider is not None for provider in edge.router.providers)
     status = "draining" if edge.draining else "ready" if routable else "no_deployment"
-    if status == "ready" and edge.warnings:
+    warnings, age = edge.troubles(), edge.sync.age(edge.router.clock.now())
+    if status == "ready" and warnings:
         status = "degraded"
-    body = {"status": status, "region": edge.settings.region, "deployments": routable, "warnings": edge.warnings}
+    body = {
+        "status": status,
+        "region": edge.settings.region,
+        "deployments": routable,
+        "store": "shared" if edge.store.shared else "memory",
+        "profile_age_s": None if age is None else round(age, 1),
+        "warnings": warnings,
+    }
     ok = status in ("ready", "degraded")
     return Response(status_code=200 if ok else 503, media_type="application/json", content=dumps(body))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 # Names and codes (ISO 3166) that callers put into `user_location`; what is not here is no hint at all
 GEOGRAPHIES = {
@@ -17,9 +18,16 @@ _PLACES = {name.replace("-", " "): geography for geography, names in GEOGRAPHIES
 
 def geography(text: str) -> str | None:
     """The geography that the last known word of `text` is in: "New York, US" is `us`; None where no word is known."""
-    words = re.findall(r"[a-z]+", text.lower())
-    for n in range(len(words) - 1, -1, -1):
-        for name in (" ".join(words[max(0, n - 1) : n + 1]), words[n]):
-            if name in _PLACES:
-                return _PLACES[name]
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    for part in reversed(plain.split(",")):
+        words = re.findall(r"[A-Za-z]+", part)
+        for n in range(len(words) - 1, -1, -1):
+            for name in (" ".join(words[max(0, n - 1) : n + 1]), words[n]):
+                if name.lower() in _PLACES and not _is_just_a_word(name, words):
+                    return _PLACES[name.lower()]
     return None
+
+
+def _is_just_a_word(name: str, words: list[str]) -> bool:
+    """`in` is India and `de` is Germany only in capitals or on their own: not in "a café in Rio de Janeiro"."""
+    return len(name) == 2 and not name.isupper() and len(words) > 1

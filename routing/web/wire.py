@@ -66,6 +66,11 @@ def json_headers() -> list[Header]:
     return [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
 
+def text_headers() -> list[Header]:
+    """For Prometheus' text format, version 0.0.4."""
+    return [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), (b"cache-control", b"no-store")]
+
+
 def dumps(value: Any) -> bytes:
     """JSON; what is not finite becomes null, as JSON knows no infinity."""
     return orjson.dumps(value)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+
+import anthropic.resources
+import openai.resources
 
 from routing.dialects import openai_chat
 from routing.fleet import Deployment, Fleet
@@ -34,6 +38,12 @@ FLEET: Fleet = fleets.fleet(
     models=[fleets.model(), fleets.model("reasoner", unsupported_parameters=["max_tokens", "temperature"])],
 )
 HELLO = [{"role": "user", "content": "hello"}]
+
+# A test for leaks collects garbage three times, and the SDKs are a million objects that are none.
+assert openai.resources
+assert anthropic.resources
+gc.collect()
+gc.freeze()
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from tests.harness import openai_wire, ports
 from tests.harness.anthropic_wire import Message
 from tests.harness.canaries import quiet_logs
 from tests.harness.clients import KEY, anthropic_client, openai_client
+from tests.harness.eventually import eventually
 from tests.harness.openai_wire import Chat
 from tests.harness.script import CLOSE, HANG, RESET, Drip, Script, Step
 from tests.harness.tls import Authority
@@ -118,7 +119,8 @@ async def test_a_hang_ends_by_the_sdk_s_timeout_and_the_upstream_sees_the_abort(
     async with Upstream([*before, HANG]) as upstream:
         with pytest.raises(openai.APITimeoutError):
             _ = [text async for text in chat_texts(upstream.url, timeout=0.5)]
-        await (await upstream.hit(0)).aborted.wait()
+        hit = await upstream.hit(0)
+        await eventually(hit.aborted.is_set)
 
 
 @pytest.mark.parametrize(

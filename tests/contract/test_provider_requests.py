@@ -53,7 +53,8 @@ def openai_sdk(base: str, credential: Any) -> Callable[[str, bool], Awaitable[An
     async def call(model: str, stream: bool) -> None:
         async with openai.AsyncOpenAI(base_url=base, api_key=credential, max_retries=0) as client:
             more: Any = {"stream": True} if stream else {}
-            got = await client.chat.completions.create(model=model, messages=HELLO, **more)  # type: ignore[arg-type]
+            messages: Any = HELLO
+            got: Any = await client.chat.completions.create(model=model, messages=messages, **more)
             if stream:
                 assert [chunk async for chunk in got]
 
@@ -149,7 +150,7 @@ async def test_the_callers_own_trace_travels_on_beside_the_sdks_headers(upstream
 
 
 async def test_a_body_goes_on_as_it_came_with_the_deployments_name_and_usage(upstream: Upstream) -> None:
-    more = {"temperature": 0.5, "tools": [{"type": "function"}], "seed": 7, "new_field": {"a": [1, None, "é"]}}
+    more: Any = {"temperature": 0.5, "tools": [{"type": "function"}], "seed": 7, "new_field": {"a": [1, None, "é"]}}
     async with endpoint("azure_openai", upstream.url) as asked:
         await (await asked.open(**more, routing={"explain": True}, models=["m"])).close()
     options = {"stream_options": {"include_usage": True}}

@@ -27,8 +27,6 @@ class Connection(asyncio.StreamReaderProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.transport = cast("asyncio.Transport", transport)
-        # A drained writer has then handed every byte to the kernel: what was sent before a reset was really sent.
-        self.transport.set_write_buffer_limits(high=0)
         self.writer = asyncio.StreamWriter(self.transport, self, self.reader, asyncio.get_running_loop())
         self._begin(self)
 

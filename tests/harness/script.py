@@ -71,8 +71,8 @@ async def play(script: Script, writer: asyncio.StreamWriter) -> Ending:
 
 def end(writer: asyncio.StreamWriter, ending: Ending) -> None:
     """Close the connection, or reset it: linger of 0 s makes the kernel send RST instead of FIN."""
-    sock: socket.socket = writer.get_extra_info("socket")
-    if ending is Ending.RESET and sock.fileno() != -1:  # -1: the other side was faster
+    if ending is Ending.RESET and not writer.transport.is_closing():  # else the other side was faster
+        sock: socket.socket = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
     else:

@@ -87,16 +87,16 @@ class Upstream:
 
     def _begin(self, connection: Connection) -> None:
         self.connections += 1
-        serving = self._serve(connection, self.connections)
+        serving = self._serve(connection, self.connections, silent=self.silent)
         self._open[connection] = asyncio.get_running_loop().create_task(serving, name=f"upstream:{self.port}")
 
     def _forget(self, connection: Connection) -> None:
         del self._open[connection]
 
-    async def _serve(self, connection: Connection, number: int) -> None:
+    async def _serve(self, connection: Connection, number: int, *, silent: bool) -> None:
         ending = Ending.CLOSE
         try:
-            if self.silent:
+            if silent:
                 await connection.gone.wait()
                 return
             while (ending := await self._call(connection, number)) is Ending.KEEP:

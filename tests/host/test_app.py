@@ -251,6 +251,8 @@ ROUTES = [
     ("GET", "/openai/models"),
     ("GET", "/openai/v1/models"),
     ("GET", "/v1/profiles"),
+    ("POST", "/v1/measurements"),
+    ("GET", "/metrics"),
 ]
 
 

@@ -70,8 +70,11 @@ def listening(port: int) -> bool:
 
 
 def until_free(*ports: int) -> None:
-    while any(map(listening, ports)):
-        pass
+    """Look again and again; a part that stays is found out after so many looks, some seconds."""
+    for _ in range(20_000):
+        if not any(map(listening, ports)):
+            return
+    raise AssertionError(f"something still listens at one of {ports}")
 
 
 def lines(program: Program) -> Iterator[str]:
@@ -125,6 +128,24 @@ async def test_two_regions_have_names_settings_and_log_lines_of_their_own(port: 
 
 def ticks(program: Program) -> Iterator[str]:
     return (line for line in lines(program) if line.endswith("echo: tick"))
+
+
+async def test_ctrl_c_lets_open_answers_end(port: int, tmp_path: Path) -> None:
+    with run(port, tmp_path) as program:
+        program.line("from openai")
+        url = f"http://127.0.0.1:{port}"
+        async with (
+            aiohttp.ClientSession(url) as reading,
+            aiohttp.ClientSession(url) as asking,
+            reading.get("/stream/open") as response,
+        ):
+            assert await response.content.readany() == b"first"
+            await (await asking.get("/warm")).read()  # leaves a connection open
+            program.process.send_signal(signal.SIGINT)
+            until_free(port)
+            await asking.post("/next/open")
+            assert await response.content.read() == b""
+        assert program.process.wait() == 0
 
 
 async def test_a_part_that_ends_is_named_and_ends_the_rest(port: int, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ class Resource:
 class Deployment:
     """All that one parameter file would create."""
 
+    parameters: dict[str, Any] = field(default_factory=dict)
     resources: list[Resource] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
 
@@ -78,7 +79,7 @@ def expand(parameter_file: Path, env: Mapping[str, str] | None = None) -> Deploy
     """Everything that a deployment of this parameter file would create."""
     given = parameters(parameter_file, env)
     template = parameter_file.parent / given.pop("using")
-    deployment = Deployment()
+    deployment = Deployment(given)
     deployment.outputs = _File(template, given, "", deployment).run()
     return deployment
 
@@ -239,7 +240,10 @@ class _File:
 
     def _e_index(self, e: Any, env: dict[str, Any]) -> Any:
         obj, index = self.eval(e.obj, env), self.eval(e.index, env)
-        return self._member(obj, index, e) if isinstance(index, str) else obj[index]
+        if isinstance(index, str):
+            return self._member(obj, index, e)
+        assert index >= 0, f"{self.path}:{e.line}: there is no item {index}"  # indexOf says -1, Python has such an item
+        return obj[index]
 
     def _member(self, obj: Any, name: str, e: Any) -> Any:
         if isinstance(obj, Resource):

@@ -32,6 +32,9 @@ FAULTS = {
     "a quote that is not closed": ("modules/watch.bicep", "name: 'PerGB2018'", "name: 'PerGB2018"),
     # keys
     "keys for storage": ("modules/host-storage.bicep", "allowSharedKeyAccess: false", "allowSharedKeyAccess: true"),
+    "keys for the store": ("modules/store.bicep", "allowSharedKeyAccess: false", "allowSharedKeyAccess: true"),
+    "open blobs in the store": ("modules/store.bicep", "BlobPublicAccess: false", "BlobPublicAccess: true"),
+    "old TLS for the store": ("modules/store.bicep", "'TLS1_2'", "'TLS1_1'"),
     "keys for models": ("modules/models.bicep", "disableLocalAuth: true", "disableLocalAuth: false"),
     "a subdomain that Entra ID lacks": ("modules/models.bicep", "    customSubDomainName: name\n", ""),
     "keys for telemetry": ("modules/region.bicep", "DisableLocalAuth: true", "DisableLocalAuth: false"),
@@ -43,9 +46,16 @@ FAULTS = {
     "a role that is too much": ("modules/region.bicep", "'3913510d-42f4-4e42-8a64-420c390055eb'", "'8e3af657'"),
     "roles for the first region only": (
         "main.bicep",
-        "callers: [for (region, i) in regions: {",
-        "callers: [for (region, i) in take(regions, 1): {",
+        "      callers: [for (region, i) in regions: {",
+        "      callers: [for (region, i) in take(regions, 1): {",
     ),
+    "a store for the first region only": (
+        "main.bicep",
+        "store.outputs.name\n    callers: [for (region, i) in regions: {",
+        "store.outputs.name\n    callers: [for (region, i) in take(regions, 1): {",
+    ),
+    "a store to read only": ("modules/store-access.bicep", "'0a9a7e1f-b9d0-", "'76199698-9eea-"),
+    "a role for all that is shared": ("modules/store-access.bicep", "    scope: store\n", ""),
     "a role for the whole group": (
         "modules/models.bicep",
         "    scope: account\n    name: guid(account.id, caller",
@@ -67,7 +77,13 @@ FAULTS = {
     # models
     "deployments at once": ("modules/models.bicep", "@batchSize(1)\nresource openAi", "resource openAi"),
     "quota in tokens": ("modules/models.bicep", "capacity: deployment.tokensPerMinute / 1000 //", "capacity: 100 //"),
-    "all regions' models": ("main.bicep", " && contains(regions, d.region))", ")"),
+    "all regions' models": ("main.bicep", " && contains(chosen, d.region))", ")"),
+    "no models but where apps are": (
+        "main.bicep",
+        "var chosen = concat(regions, modelRegions)",
+        "var chosen = regions",
+    ),
+    "models in another region's group": ("main.bicep", "indexOf(places, account.", "indexOf(regions, account."),
     "what is not to be created": ("main.bicep", "(d.?provision ?? false) && ", ""),
     "models that have retired": ("main.bicep", " && !contains(retired, d.model)", ""),
     "Claude without a buyer": ("modules/models.bicep", "      modelProviderData: claude\n", ""),
@@ -83,7 +99,7 @@ FAULTS = {
         "  ROUTER_KEYS: routerKeys",
         "  ROUTER_CALLERS: routerKeys",
     ),
-    "a region that the fleet has not": ("dev.bicepparam", "regions = ['eastus']", "regions = ['eastus2']"),
+    "a region that the fleet has not": ("dev.bicepparam", "regions = ['eastus']", "regions = ['eastus3']"),
     "a region that is another's": ("modules/region.bicep", "ROUTER_REGION: location", "ROUTER_REGION: 'eastus2'"),
     "no concurrency": ("dev.bicepparam", "perInstanceConcurrency: 100", "perInstanceConcurrency: 1"),
     "more streams than memory": ("dev.bicepparam", "perInstanceConcurrency: 100", "perInstanceConcurrency: 9999"),
@@ -94,6 +110,22 @@ FAULTS = {
     ),
     "another Python": ("modules/region.bicep", "version: '3.13'", "version: '3.12'"),
     "a container that is not there": ("modules/host-storage.bicep", "    name: container\n", "    name: 'package'\n"),
+    # the store
+    "an app that is not told of the store": (
+        "modules/region.bicep",
+        "ROUTER_STORE_ACCOUNT: storeEndpoint",
+        "ROUTER_STORE_ACCOUNT: ''",
+    ),
+    "no setting for the store": ("modules/region.bicep", "  ROUTER_STORE_ACCOUNT: storeEndpoint", ""),
+    "a connection string of the store": (
+        "modules/region.bicep",
+        "  ROUTER_STORE_ACCOUNT: storeEndpoint",
+        "  ROUTER_STORE_CONNECTION: 'UseDevelopmentStorage=true'\n  ROUTER_STORE_ACCOUNT: storeEndpoint",
+    ),
+    "another service's endpoint": ("modules/store.bicep", "primaryEndpoints.table", "primaryEndpoints.blob"),
+    "a store for blobs": ("modules/store.bicep", "/tableServices@", "/blobServices@"),
+    "a store that is far away": ("main.bicep", "regions[0]\n    sku: storeSku", "'westeurope'\n    sku: storeSku"),
+    "fewer copies than were asked for": ("main.bicep", "sku: storeSku", "sku: 'Standard_LRS'"),
     # Front Door
     "a cache": (
         "modules/origins.bicep",
@@ -129,6 +161,23 @@ FAULTS = {
         "publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'",
         "publicNetworkAccess: 'Enabled'",
     ),
+    "an open store in a closed network": (
+        "modules/store.bicep",
+        "publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'",
+        "publicNetworkAccess: 'Enabled'",
+    ),
+    "an open firewall of the store": ("modules/store.bicep", "isPrivate ? 'Deny' : 'Allow'", "'Allow'"),
+    "no way to the store's tables": ("modules/private-endpoints.bicep", "kind: 'table'", "kind: 'blob'"),
+    "tables among the names of blobs": (
+        "modules/private-endpoint.bicep",
+        "table: ['privatelink.table",
+        "table: ['privatelink.blob",
+    ),
+    "a store's name that does not resolve": (
+        "modules/network.bicep",
+        "  'privatelink.table.${environment().suffixes.storage}'\n",
+        "",
+    ),
     "names that do not resolve": ("modules/network.bicep", "  'privatelink.services.ai.azure.com'\n", ""),
     "an app outside its network": (
         "modules/region.bicep",
@@ -137,7 +186,10 @@ FAULTS = {
     ),
     # watching
     "a Front Door without a log": ("modules/edge.bicep", "  scope: profile\n", ""),
+    "a store without a log": ("modules/store.bicep", "  scope: tables\n", ""),
     "alerts that are off": ("modules/alerts.bicep", "enabled: true\n      scopes", "enabled: false\n      scopes"),
+    "no limit for the age of profiles": ("modules/alerts.bicep", "'OLDEST_SECONDS'", "'OLDEST_MINUTES'"),
+    "no alert on old profiles": ("modules/alerts.bicep", "name: 'profiles-old'", "name: 'profiles'"),
     "a query that is not filled in": ("modules/alerts.bicep", "'RECENT', burn.recent", "'RECENTLY', burn.recent"),
 }
 

@@ -23,18 +23,32 @@ def test_the_sample_of_local_settings_names_what_the_code_reads() -> None:
     assert {name for name in values if name.startswith(("ROUTER_", "AZURE_"))} == set(SETTINGS)
 
 
-def test_the_timer_alert_watches_the_timers_of_the_app() -> None:
+def test_the_timer_alert_watches_the_timers_that_run_every_minute() -> None:
+    """All but the hourly ones, which a window of fifteen minutes would call dead."""
     tree = ast.parse(Path("function_app.py").read_text(encoding="utf-8"))
-    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-    timers = {f.name for f in functions if any("timer_trigger" in ast.unparse(d) for d in f.decorator_list)}
-    (query,) = [
-        r.properties["criteria"]["allOf"][0]["query"]
-        for r in expand(Path("infra/prod.bicepparam")).of("Microsoft.Insights/scheduledQueryRules")
-        if r.name == "timer-not-run"
-    ]
-    watched = re.search(r"timer = dynamic\((\[[^\]]*\])\)", query)
+    schedules = {
+        f.name: next(ast.literal_eval(k.value) for k in d.keywords if k.arg == "schedule")
+        for f in ast.walk(tree)
+        if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef)
+        for d in f.decorator_list
+        if isinstance(d, ast.Call) and ast.unparse(d.func).endswith("timer_trigger")
+    }
+    watched = re.search(r"timer = dynamic\((\[[^\]]*\])\)", _query("timer-not-run"))
     assert watched
-    assert set(json.loads(watched[1])) == timers
+    # second, minute, hour, day, month, day of the week
+    assert set(json.loads(watched[1])) == {name for name, times in schedules.items() if times.split()[1] == "*"}
+
+
+def test_the_alert_on_old_profiles_reads_the_line_that_the_app_writes() -> None:
+    """As the call of the logger says it, filled in as the logger does."""
+    nodes = [n for file in Path("routing").rglob("*.py") for n in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    lines = [_warning(n) for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func) == "LOG.warning"]
+    (line,) = [text for text in lines if "profiles are" in text]
+    wanted = re.search(r'@"([^"]+)"', _query("profiles-old"))
+    assert wanted
+    found = re.search(wanted[1], line % 301.4)
+    assert found
+    assert found[1] == "301"
 
 
 def test_only_what_an_instance_runs_is_deployed() -> None:
@@ -111,3 +125,16 @@ def test_every_alert_is_explained() -> None:
         *deployment.of("Microsoft.Insights/metricAlerts"),
     ]
     assert [a.name for a in alerts if f"`{a.name}`" not in page] == []
+
+
+def _query(alert: str) -> str:
+    """The query of an alert as it would be deployed."""
+    rules = expand(Path("infra/prod.bicepparam")).of("Microsoft.Insights/scheduledQueryRules")
+    (query,) = [r.properties["criteria"]["allOf"][0]["query"] for r in rules if r.name == alert]
+    return str(query)
+
+
+def _warning(call: ast.Call) -> str:
+    """What a call of the logger says, with its places to fill in."""
+    said = call.args[0]
+    return said.value if isinstance(said, ast.Constant) and isinstance(said.value, str) else ""

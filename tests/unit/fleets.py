@@ -81,4 +81,3 @@ def view(*deployments: Entry, **changes: Any) -> View:
     """The view of a fresh instance in eastus."""
     made = fleet(*deployments, **changes)
     return View.of(made, LatencyTracker(made, "eastus"))
-

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.infra.expand import Deployment
-from tests.infra.invariants import access, edge, models, region, watching
+from tests.infra.invariants import access, edge, models, region, store, watching
 
 type Invariant = Callable[[Deployment], None]
 
 INVARIANTS: tuple[Invariant, ...] = tuple(
     function
-    for module in (access, edge, models, region, watching)
+    for module in (access, edge, models, region, store, watching)
     for name, function in sorted(vars(module).items())
     if callable(function) and getattr(function, "__module__", "") == module.__name__ and not name.startswith("_")
 )

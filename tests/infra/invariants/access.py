@@ -11,6 +11,14 @@ BLOB_OWNER = "b7e6dc6d-f1e8-4753-8033-0f276bb0955b"
 METRICS_PUBLISHER = "3913510d-42f4-4e42-8a64-420c390055eb"
 OPENAI_USER = "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd"
 COGNITIVE_USER = "a97b65f3-24c7-4388-baec-2e87135dc908"
+TABLE_CONTRIBUTOR = "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3"
+
+# How the names of a private endpoint's DNS zones begin, by the service that it leads to.
+ZONE = {
+    "blob": ("privatelink.blob.",),
+    "table": ("privatelink.table.",),
+    "account": ("privatelink.openai.", "privatelink.cognitiveservices.", "privatelink.services.ai."),
+}
 
 
 def storage_accounts_take_no_keys(deployment: Deployment) -> None:
@@ -45,8 +53,9 @@ def no_template_reads_a_key(deployment: Deployment) -> None:
 
 
 def every_role_is_there_and_no_other(deployment: Deployment) -> None:
-    """Each app: its host's blobs, its telemetry, and every model account; nothing else, and nobody else."""
+    """Each app: its host's blobs, its telemetry, the shared tables, every model account; nothing and nobody else."""
     apps = deployment.of("Microsoft.ManagedIdentity/userAssignedIdentities")
+    shared = deployment.one("Microsoft.Storage/storageAccounts", "store")
     expected = set()
     for identity in apps:
         principal = f"<identity {identity.name}: principalId>"
@@ -56,6 +65,7 @@ def every_role_is_there_and_no_other(deployment: Deployment) -> None:
         for own, role in (("storageAccounts", BLOB_OWNER), ("components", METRICS_PUBLISHER)):
             (target,) = [r for r in deployment.resources if r.group == identity.group and r.type.endswith(f"/{own}")]
             expected.add((principal, role, target.id))
+        expected.add((principal, TABLE_CONTRIBUTOR, shared.id))
     given = [_grant(r) for r in deployment.of("Microsoft.Authorization/roleAssignments")]
     assert len(given) == len(set(given))
     assert set(given) == expected
@@ -120,11 +130,12 @@ def private_networking_is_all_or_nothing(deployment: Deployment) -> None:
 
 
 def _reaches_everything(deployment: Deployment, network: Resource) -> None:
-    """One region's endpoints are its own storage and every model account; their zones exist in its group, linked."""
+    """One region's endpoints: its own blobs, the shared tables, every model account; zones in its group, linked."""
     here = [r for r in deployment.of("Microsoft.Network/privateEndpoints") if r.group == network.group]
-    targets = [r.properties["privateLinkServiceConnections"][0]["properties"]["privateLinkServiceId"] for r in here]
-    wanted = [a.id for a in deployment.of("Microsoft.CognitiveServices/accounts")]
-    wanted += [a.id for a in deployment.of("Microsoft.Storage/storageAccounts") if a.group == network.group]
+    targets = [_target(endpoint) for endpoint in here]
+    wanted = [(a.id, "account") for a in deployment.of("Microsoft.CognitiveServices/accounts")]
+    wanted += [(a.id, "blob") for a in deployment.of("Microsoft.Storage/storageAccounts") if a.group == network.group]
+    wanted += [(deployment.one("Microsoft.Storage/storageAccounts", "store").id, "table")]
     assert sorted(targets) == sorted(wanted)
     assert all(r.properties["subnet"]["id"] == f"{network.id}/subnets/endpoints" for r in here)
     zones = {r.id for r in deployment.of("Microsoft.Network/privateDnsZones") if r.group == network.group}
@@ -133,8 +144,17 @@ def _reaches_everything(deployment: Deployment, network: Resource) -> None:
     for group in deployment.of("Microsoft.Network/privateEndpoints/privateDnsZoneGroups"):
         if group.group == network.group:
             named = {c["properties"]["privateDnsZoneId"] for c in group.properties["privateDnsZoneConfigs"]}
+            assert group.parent
             assert named
             assert named <= zones
+            assert all(zone.rpartition("/")[2].startswith(ZONE[_target(group.parent)[1]]) for zone in named)
+
+
+def _target(endpoint: Resource) -> tuple[str, str]:
+    """What a private endpoint leads to, and to which of its services."""
+    (connection,) = endpoint.properties["privateLinkServiceConnections"]
+    (service,) = connection["properties"]["groupIds"]
+    return connection["properties"]["privateLinkServiceId"], service
 
 
 def _grant(assignment: Resource) -> tuple[str, str, str]:

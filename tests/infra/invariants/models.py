@@ -81,13 +81,14 @@ def every_alias_leads_somewhere(deployment: Deployment) -> None:
 
 def _marked(fleet: Fleet, deployment: Deployment) -> list[FleetDeployment]:
     """The fleet's deployments that should be created: marked, in the regions, of a living model, of a wanted vendor."""
-    regions = {app.body["location"] for app in deployment.of("Microsoft.Web/sites")}
-    vendors = {PROVIDER[a.body["kind"]] for a in deployment.of("Microsoft.CognitiveServices/accounts")}
+    given = deployment.parameters
+    regions = {*given["regions"], *given.get("modelRegions", [])}
+    asked = {"azure_openai": given.get("createOpenAi", True), "claude_foundry": given.get("claude")}
     today = date.fromisoformat(DAY_OF_DEPLOYMENT)
     return [
         d
         for d in fleet.deployments
-        if d.provision and d.region in regions and d.provider in vendors
+        if d.provision and d.region in regions and asked.get(d.provider)
         if (fleet.model_of(d).retires or date.max) > today
     ]
 

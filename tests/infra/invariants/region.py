@@ -11,8 +11,9 @@ from routing.web.wire import ALL_BYTES
 from tests.infra.expand import Deployment
 from tests.infra.invariants import models
 
-# Not set in Azure: the templates read fleet.json, so the app must read the same one and not another.
-NOT_IN_AZURE = {"ROUTER_FLEET"}
+# Not set in Azure: the templates read fleet.json, so the app must read the same one and not another; and a connection
+# string, which holds a key, is for the storage emulator of a developer's machine only.
+NOT_IN_AZURE = {"ROUTER_FLEET", "ROUTER_STORE_CONNECTION"}
 OF_THE_HOST = re.compile(r"AzureWebJobsStorage__|APPLICATIONINSIGHTS_")
 # Settings that Flex Consumption takes from functionAppConfig; as settings they are refused or ignored.
 NOT_ON_FLEX = re.compile(r"FUNCTIONS_WORKER_RUNTIME|FUNCTIONS_EXTENSION_VERSION|WEBSITE_|AzureWebJobsStorage$|SCM_")
@@ -25,6 +26,7 @@ def settings_are_those_that_the_code_reads(deployment: Deployment) -> None:
     """No setting that nobody reads, and none missing."""
     for config in deployment.of("Microsoft.Web/sites/config"):
         ours = {name for name in config.properties if not OF_THE_HOST.match(name)}
+        assert set(SETTINGS) >= NOT_IN_AZURE
         assert ours == set(SETTINGS) - NOT_IN_AZURE
         assert not [name for name in config.properties if NOT_ON_FLEX.match(name)]
         assert all(isinstance(value, str) for value in config.properties.values())
@@ -93,7 +95,7 @@ def every_region_is_complete(deployment: Deployment) -> None:
     apps = {app["region"]: app["name"] for app in deployment.outputs["routerApps"]}
     for region, name in apps.items():
         for kind in (*kinds, "ManagedIdentity/userAssignedIdentities"):
-            (found,) = [r for r in deployment.of(f"Microsoft.{kind}") if r.body["location"] == region]
-            assert found.group.endswith(f"-{region}")
+            (found,) = [r for r in deployment.of(f"Microsoft.{kind}") if r.group.endswith(f"-{region}")]
+            assert found.body["location"] == region
         assert name in [app.name for app in deployment.of("Microsoft.Web/sites")]
     assert len(apps) == len(deployment.of("Microsoft.Web/sites"))

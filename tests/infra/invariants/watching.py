@@ -16,6 +16,7 @@ RECORDED = (
     "Microsoft.Cdn/profiles",
     "Microsoft.CognitiveServices/accounts",
     "Microsoft.Storage/storageAccounts/blobServices",
+    "Microsoft.Storage/storageAccounts/tableServices",
 )
 
 
@@ -35,7 +36,7 @@ def alerts_are_on_and_tell_somebody(deployment: Deployment) -> None:
     (people,) = deployment.of("Microsoft.Insights/actionGroups")
     queries = deployment.of("Microsoft.Insights/scheduledQueryRules")
     metrics = deployment.of("Microsoft.Insights/metricAlerts")
-    wanted = {"slo-burn-fast", "slo-burn-slow", "timer-not-run", "answers-5xx"}
+    wanted = {"slo-burn-fast", "slo-burn-slow", "timer-not-run", "profiles-old", "answers-5xx"}
     several = len(deployment.of("Microsoft.Web/sites")) > 1
     assert {a.name for a in (*queries, *metrics)} == wanted | ({"region-unhealthy"} if several else set())
     assert all(a.properties["enabled"] for a in (*queries, *metrics))
@@ -48,7 +49,7 @@ def queries_are_filled_in(deployment: Deployment) -> None:
     for rule in deployment.of("Microsoft.Insights/scheduledQueryRules"):
         query = rule.properties["criteria"]["allOf"][0]["query"]
         code = re.sub(r"//[^\n]*", "", query)
-        assert not re.search(r"\b(OBJECTIVE|FIRST_BYTE_SECONDS|RATE|RECENT|APPS|TIMERS)\b", code), query
+        assert not re.search(r"\b(OBJECTIVE|FIRST_BYTE_SECONDS|RATE|RECENT|APPS|TIMERS|OLDEST_SECONDS)\b", code), query
     (query,) = [
         r.properties["criteria"]["allOf"][0]["query"]
         for r in deployment.of("Microsoft.Insights/scheduledQueryRules")

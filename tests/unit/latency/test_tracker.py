@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -38,7 +39,7 @@ def measurement(total_ms: float = 3_000.0, tokens: int = 101) -> LatencyMeasurem
 def test_before_any_sample_the_prior_is_believed() -> None:
     b = tracker().belief(0, NOW)
     assert (b.level, b.samples, b.doubt, b.keep, b.sent) == (0.0, 0.0, 1.0, 1.0, 0.0)
-    assert (b.spread, b.pace) == (pytest.approx(SPREAD), pytest.approx(PACE_S))
+    assert (b.spread, b.pace) == pytest.approx((SPREAD, PACE_S))
     assert b.at == pytest.approx(math.log(BASE_S) - SHIFT * SPREAD)
 
 
@@ -103,8 +104,8 @@ def test_one_wild_sample_does_not_own_the_level() -> None:
 
 def test_the_first_three_samples_may_be_far_from_the_prior() -> None:
     t = tracker()
-    feed(t, 5.0)
-    assert t.belief(0, NOW).level == pytest.approx(5.0 / 3)
+    feed(t, 5.0, 0.0, 0.0, 5.0)  # the fourth comes while there are three
+    assert t.belief(0, NOW).level == pytest.approx(10.0 / 6)
 
 
 def test_without_traffic_a_deployment_fades_back_to_its_prior() -> None:
@@ -223,7 +224,7 @@ def test_a_whole_answer_as_predicted_changes_nothing_but_the_doubt() -> None:
     t = tracker()
     t.whole(0, NOW, NET_S + BASE_S * math.exp(prompt_log(9_000)) + 100 * PACE_S, 9_000, 100)
     b = t.belief(0, NOW)
-    assert (b.level, b.pace, b.samples) == (pytest.approx(0.0), pytest.approx(PACE_S), 1.0)
+    assert (b.level, b.pace, b.samples) == pytest.approx((0.0, PACE_S, 1.0))
 
 
 def test_a_whole_answer_of_one_token_tells_no_pace() -> None:
@@ -242,6 +243,25 @@ def test_the_send_rate_is_a_share_of_the_quota() -> None:
     assert t.belief(0, NOW + 60).sent == pytest.approx(0.3, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    "news",
+    [
+        lambda t: t.first_content(0, NOW, 3.0, 1_000),
+        lambda t: t.silent(0, NOW, 3.0, 1_000),
+        lambda t: t.failed(0, NOW, rate_limited=True),
+        lambda t: t.answered(0, NOW, measurement()),
+        lambda t: t.pace(0, NOW, 0.1),
+        lambda t: t.whole(0, NOW, 9.0, 1_000, 100),
+    ],
+)
+def test_any_news_is_believed_at_once(news: Callable[[LatencyTracker], None]) -> None:
+    t = tracker()
+    t.failed(0, NOW, rate_limited=False)
+    before = t.beliefs[0]
+    news(t)
+    assert t.beliefs[0] == t.belief(0, NOW) != before
+
+
 def test_beliefs_are_renewed_by_news_at_once_and_by_age_every_few_seconds() -> None:
     t = tracker()
     feed(t, *[1.0] * 20)
@@ -258,7 +278,7 @@ def test_record_learns_everything_of_a_streamed_request() -> None:
     t.record("b", LatencyMeasurement(40.0, 0.0, 540.0, 2_000.0, 2_540.0, 101), NOW)
     b = t.belief(1, NOW)
     assert t.net_s[1] == 0.04
-    assert (b.level, b.pace, b.samples) == (pytest.approx(0.0), pytest.approx(PACE_S), 1.0)
+    assert (b.level, b.pace, b.samples) == pytest.approx((0.0, PACE_S, 1.0))
     assert t.get_percentile("b", 50) == pytest.approx(2_540, rel=0.05)
     assert t.known[1].newest_at == NOW
 

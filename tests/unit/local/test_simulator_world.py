@@ -19,7 +19,7 @@ def test_an_address_is_resource_name_and_provider(world: World) -> None:
     assert found.deployment.id == "westus-gpt-5.4"
     assert world.find("openai-westus", "gpt-5.4", ("openai",)) is None
     assert world.find("openai-westus", "gpt-9", ("azure_openai",)) is None
-    assert world.find("claude-eastus", "gpt-5.4", ("azure_openai",)) is None
+    assert world.find("claude-eastus2", "gpt-5.4", ("azure_openai",)) is None
 
 
 @pytest.mark.parametrize("origin", ["westeurope", "eu-west"])

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 from routing.errors import RouterError
 from routing.outcome import LatencyMeasurement
-from routing.plan import Action, Commit, Event, GiveUp, Open, Plan, WakeAt
+from routing.plan import Action, Attempt, Cancel, Commit, Event, GiveUp, Open, Plan, WakeAt
 from routing.policy.seam import Choice, Policy, Score
 from routing.policy.view import View
 from routing.request import Ask, Demand, LatencyPriority
 from tests.unit.fleets import deployment, view
 
 DONE = LatencyMeasurement(2.0, 0.0, 502.0, 2_000.0, 2_502.0, 101)
-MOST_CALLS = 4  # three tries and a hedge
+MOST_CALLS, MOST_AT_ONCE = 4, 2  # three tries and a hedge; a try and a hedge
 
 
 class Scripted:
@@ -50,6 +51,29 @@ class Scripted:
         return min(self.patience_s, left)
 
 
+def open_attempts(plan: Plan) -> list[Attempt]:
+    """Those that have no verdict yet."""
+    return [a for a in plan.attempts if a.verdict is None]
+
+
+def check(plan: Plan, actions: Sequence[Action]) -> None:
+    """What holds for a plan at any moment. `actions` is all that it has asked for so far."""
+    open_ = open_attempts(plan)
+    assert min(plan.view.slots.in_flight) >= 0
+    assert not (plan.over and open_), "an ended plan holds nothing"
+    assert len(open_) <= MOST_AT_ONCE
+    assert plan.committed is None or all(a is plan.committed for a in open_)
+    assert sum(isinstance(a, Commit) for a in actions) == (plan.committed is not None)
+    cancelled = [a.attempt for a in actions if isinstance(a, Cancel)]
+    assert len(cancelled) == len(set(cancelled)), "each attempt is closed once"
+    assert not set(cancelled) & {a.number for a in open_}
+    assert [a.number for a in plan.attempts] == [a.attempt for a in actions if isinstance(a, Open)]
+    assert len(plan.attempts) <= MOST_CALLS
+    assert sum(a.hedge for a in plan.attempts) <= 1
+    assert sum(isinstance(a, GiveUp) for a in actions) <= plan.over
+    assert not any(math.isnan(a.at) for a in actions if isinstance(a, WakeAt))
+
+
 class Life:
     """A plan, and everything that it asked for."""
 
@@ -69,15 +93,9 @@ class Life:
         return actions
 
     def _check(self) -> None:
-        open_ = [a for a in self.plan.attempts if a.verdict is None]
-        assert min(self.view.slots.in_flight) >= 0
-        assert sum(self.view.slots.in_flight) - self._before == len(open_), "a lease for each open attempt, and no other"
-        assert not (self.plan.over and open_), "an ended plan holds nothing"
-        assert all(a is self.plan.committed for a in open_) or self.plan.committed is None
-        assert sum(isinstance(a, Commit) for a in self.actions) <= 1
-        assert len(self.plan.attempts) <= MOST_CALLS
-        assert sum(a.hedge for a in self.plan.attempts) <= 1
-        assert not any(math.isnan(a.at) for a in self.actions if isinstance(a, WakeAt))
+        check(self.plan, self.actions)
+        leased = sum(self.view.slots.in_flight) - self._before
+        assert leased == len(open_attempts(self.plan)), "a lease for each open attempt, and no other"
 
     @property
     def error(self) -> RouterError:
@@ -101,7 +119,7 @@ def ask(
     deadline_s: float | None = None,
     priority: LatencyPriority = LatencyPriority.STREAMING,
     demand: Demand | None = None,
-    **changes: object,
+    **changes: Any,
 ) -> Ask:
     """A streamed request of 1,000 tokens."""
     made = Ask(demand or Demand(), priority, True, target_s, deadline_s, tokens_in=1_000)
@@ -111,7 +129,7 @@ def ask(
     return made
 
 
-def abc(**changes: object) -> View:
+def abc(**changes: Any) -> View:
     """Three equal deployments, and a fourth."""
     return view(*(deployment(name) for name in "abcd"), **changes)
 

@@ -209,6 +209,7 @@ def test_retry_after_is_when_the_first_of_the_rate_limited_opens() -> None:
         made.health.rate_limited(d, 0.0, 10.0 - d, Random(1))
     candidates = Candidates(made, ask())
     assert candidates.retry_after(1.0) == pytest.approx(made.health.closed_until[3] - 1.0)
+    assert candidates.retry_after(made.health.closed_until[3]) > 0.0  # that one is open; the next one is not
     assert candidates.retry_after(1_000.0) == 1.0
     life = scripted(on=made)
     life.on(Start(), 1.0)

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import math
+from random import Random
+from typing import Any
+
 import pytest
 
 from routing.errors import AllDeploymentsFailed, ContextTooLong, RateLimited, ServerError
 from routing.outcome import Verdict
-from routing.plan import Cancel, Commit, Ended, Failed, FirstContent, GiveUp, Open, Start, Tick, WakeAt
+from routing.plan import (
+    Cancel,
+    ClientGone,
+    Commit,
+    Ended,
+    Event,
+    Failed,
+    FirstContent,
+    GiveUp,
+    Open,
+    Start,
+    Tick,
+    WakeAt,
+)
 from routing.plan.plan import CEILING_S
 from routing.policy.view import HEDGE_SHARE, HEDGE_START
 from tests.unit.fleets import deployment, view
-from tests.unit.plan.life import DONE, Life, ask, scripted
+from tests.unit.plan.life import DONE, Life, abc, ask, scripted
 
 FAILED = ServerError("500")
 
 
-def hedged(**changes: float) -> Life:
+def hedged(patience_s: float = math.inf) -> Life:
     """A request whose hedge went to b after 0.31 s."""
-    life = scripted(hedge_s=0.31, **changes)  # type: ignore[arg-type]
+    life = scripted(hedge_s=0.31, patience_s=patience_s)
     life.on(Start(), 0.0)
     assert life.on(Tick(), 0.31)[0] == Open(1, 1, hedge=True)
     return life
@@ -64,6 +81,25 @@ def test_of_two_first_contents_in_one_tick_exactly_one_is_committed(first: int, 
     assert life.on(FirstContent(first), 0.42) == [Commit(first), Cancel(second)]
     assert life.on(FirstContent(second), 0.42) == []
     assert life.plan.committed is life.plan.attempts[first]
+
+
+def test_however_two_calls_interleave_in_one_tick_the_first_content_alone_is_committed() -> None:
+    """1,000 orders. The content of a call that has failed before is none."""
+    made, failures = abc(), {number: Failed(number, FAILED) for number in (0, 1)}
+    events: list[Event] = [FirstContent(0), FirstContent(1), *failures.values(), Tick()]
+    for seed in range(1_000):
+        made.hedges.content, made.health.closed_until = 4.0, [0.0] * 4
+        life = scripted(hedge_s=0.31, on=made)
+        life.on(Start(), 0.0)
+        life.on(Tick(), 0.31)
+        order = Random(seed).sample(events, len(events))
+        for event in order:
+            life.on(event, 0.42)
+        contents = [(k, event.attempt) for k, event in enumerate(order) if isinstance(event, FirstContent)]
+        winner = next((number for k, number in contents if failures[number] not in order[:k]), None)
+        assert (life.plan.committed and life.plan.committed.number) == winner
+        life.on(ClientGone(), 0.43)
+        assert made.slots.in_flight == [0] * 4
 
 
 def test_a_failure_of_the_cancelled_loser_is_nobodys() -> None:
@@ -154,7 +190,7 @@ def test_a_long_prompt_costs_the_purse_more() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"hedge": False}, {"client_retry": True}, {"one_try": True}])
-def test_some_requests_are_never_hedged(changes: dict[str, bool]) -> None:
+def test_some_requests_are_never_hedged(changes: dict[str, Any]) -> None:
     life = scripted(hedge_s=0.31, asked=ask(**changes))
     assert life.on(Start(), 0.0) == [Open(0, 0), WakeAt(CEILING_S)]
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator
 
@@ -100,6 +101,7 @@ async def seen(req: Request, context: func.Context) -> JSONResponse:
         "folder": os.getcwd(),
         "router": {name: value for name, value in os.environ.items() if name.startswith("ROUTER_")},
         "process": os.getpid(),
+        "at_sigterm": repr(signal.getsignal(signal.SIGTERM)),
     }
     return JSONResponse(content, headers={"X-Answer": "yes", "Keep-Alive": "timeout=5"})
 

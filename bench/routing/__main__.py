@@ -1,0 +1,81 @@
+"""Compare policies in virtual time: `python -m bench.routing --scenarios base,heavy --policies slo,litellm --seeds 2`.
+
+TRACES=DIR replays real traces; without it worlds are drawn from distributions that were fitted to them.
+FULL=1 runs the fourteen scenarios that figures are quoted for, with all policies.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small arrays: threads only get in the way
+
+import argparse
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.routing.plot import dot_plot
+from bench.routing.report import tables
+from bench.routing.runs import ORACLES, Job, Run, run_all
+from bench.routing.scenario import BEYOND, CLASSIC, SCENARIOS
+from routing.policy import POLICIES
+
+FEW_SCENARIOS = "base,heavy,brownout,azure_out"
+FEW_POLICIES = "slo,litellm,litellm+hedges,c3,c3+hedges,peak_ewma,round_robin,state_oracle"
+FULL_POLICIES = ",".join(
+    (
+        "slo,c3+hedges,litellm+hedges,peak_ewma+hedges,litellm,litellm_buffer,c3,peak_ewma,prequal,litellm+p95,",
+        "peak_ewma_p2c,peak_ewma_p2c+p95,least_busy,price_inverse_square,weighted_random,round_robin,",
+        "seed_static,seed_tracked,seed_load,state_oracle,clairvoyant",
+    )
+).replace(",,", ",")
+
+
+def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> None:
+    """Command line."""
+    full = bool(environment.get("FULL"))
+    parser = argparse.ArgumentParser(prog="python -m bench.routing", description=(__doc__ or "").splitlines()[0])
+    scenarios = "classic" if full else FEW_SCENARIOS
+    parser.add_argument("--scenarios", default=scenarios, help="comma-separated; classic, beyond, or all")
+    parser.add_argument("--policies", default=FULL_POLICIES if full else FEW_POLICIES, help="comma-separated, or all")
+    parser.add_argument("--seeds", type=int, default=4 if full else 2)
+    parser.add_argument("--share", type=float, default=1.0, help="of each scenario's time, for a quick look")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, help="folder for results.json and hits.svg")
+    parser.add_argument("--list", action="store_true", help="show the names and stop")
+    chosen = parser.parse_args(arguments)
+    if chosen.list:
+        print("scenarios:", ", ".join(SCENARIOS), "\npolicies:", ", ".join([*POLICIES, *ORACLES]))
+        return
+    groups = {"classic": [s.name for s in CLASSIC], "beyond": [s.name for s in BEYOND]}
+    named = groups.get(chosen.scenarios) or names(chosen.scenarios, SCENARIOS)
+    policies = names(chosen.policies, [*POLICIES, *ORACLES])
+    traces = Path(environment["TRACES"]) if environment.get("TRACES") else None
+    jobs = [Job(s, seed, tuple(policies), traces, chosen.share) for seed in range(1, chosen.seeds + 1) for s in named]
+    runs = list(run_all(jobs, chosen.processes))
+    print(f"{'Real traces' if traces else 'Shipped distributions'}, {chosen.seeds} seeds\n")
+    print(tables(runs, policies, named))
+    if chosen.out:
+        save(runs, policies, named, chosen.out)
+
+
+def save(runs: Sequence[Run], policies: Sequence[str], scenarios: Sequence[str], folder: Path) -> None:
+    """Every run as JSON, and the plot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps([asdict(run) for run in runs], indent=1))
+    (folder / "hits.svg").write_text(dot_plot(runs, policies, scenarios))
+
+
+def names(text: str, known: Collection[str]) -> list[str]:
+    """A comma-separated list of known names, or `all`. Raises SystemExit naming what is unknown."""
+    listed = list(known) if text == "all" else text.split(",")
+    wrong = [name for name in listed if name not in known]
+    if wrong:
+        raise SystemExit(f"unknown: {', '.join(wrong)}; known are {', '.join(known)}")
+    return listed
+
+
+if __name__ == "__main__":
+    main()

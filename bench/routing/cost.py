@@ -1,0 +1,92 @@
+"""What one decision costs: `python -m bench.routing.cost` prints microseconds and bytes a deployment."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import tracemalloc
+from random import Random
+
+from bench.routing.adapter import profile
+from routing.fleet import Deployment, Fleet, Model, Region
+from routing.latency.tracker import LatencyTracker
+from routing.outcome import LatencyMeasurement
+from routing.policy.slo import SloPolicy
+from routing.policy.view import View
+from routing.request import Ask, Demand, LatencyPriority
+
+SIZES, DECISIONS = (50, 500), 400
+PLACE = Region(id="eastus", geography="us", latitude=37.37, longitude=-79.82)
+
+
+def fleet_of(size: int) -> Fleet:
+    """`size` deployments of one model."""
+    model = Model(
+        id="m",
+        vendor="other",
+        quality_tier=1,
+        price_in=1.0,
+        price_out=1.0,
+        context_window=100_000,
+        default_max_tokens=1_000,
+        max_output_tokens=10_000,
+        latency=profile(-0.7, 0.5, -4.0),
+    )
+    deployments = tuple(
+        Deployment(
+            id=f"d{d}",
+            provider="openai_compatible",
+            resource="r",
+            model="m",
+            region=PLACE.id,
+            type="Standard",
+            concurrency=100,
+            tokens_per_minute=10**7,
+            requests_per_minute=6_000,
+        )
+        for d in range(size)
+    )
+    return Fleet(models=(model,), regions=(PLACE,), deployments=deployments)
+
+
+def learned(size: int) -> View:
+    """A view that has seen every deployment, flushed and learned again: as large as it gets."""
+    fleet = fleet_of(size)
+    view, rng = View.of(fleet, LatencyTracker(fleet, PLACE.id)), Random(1)
+    for now in (1.0, 2.0):
+        for d in range(size):
+            view.tracker.sent(d, now, 0.1)
+            view.tracker.first_content(d, now, rng.uniform(0.3, 0.9), 1_000)
+            view.tracker.pace(d, now, 0.02)
+            view.tracker.answered(d, now, LatencyMeasurement(2.0, 0.0, 500.0, 900.0, 1_400.0, 50))
+        if now < 2:
+            view.tracker.flush(now)
+    return view
+
+
+def decision_us(view: View, priority: LatencyPriority) -> float:
+    """Median microseconds to choose among all deployments and to plan the hedge."""
+    policy, rng, candidates = SloPolicy(), Random(1), range(len(view.tier))
+    ask = Ask(Demand(), priority, target_s=2.0, tokens_in=1_000)
+    took = []
+    for _ in range(DECISIONS):
+        begun = time.perf_counter()
+        choice = policy.choose(view, ask, candidates, 2.0, 3.0, rng, False)
+        policy.hedge_after(view, ask, choice, 2.0, 3.0)
+        took.append(time.perf_counter() - begun)
+    return 1e6 * statistics.median(took)
+
+
+def main() -> None:
+    """Print both figures for both sizes."""
+    for size in SIZES:
+        tracemalloc.start()
+        view = learned(size)
+        kept = tracemalloc.get_traced_memory()[0] / size
+        tracemalloc.stop()
+        first, whole = (decision_us(view, p) for p in (LatencyPriority.STREAMING, LatencyPriority.TOTAL))
+        print(f"{size} deployments: first token {first:.0f} us, whole answer {whole:.0f} us, {kept:.0f} bytes each")
+
+
+if __name__ == "__main__":
+    main()

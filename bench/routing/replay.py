@@ -1,0 +1,236 @@
+"""What would another policy, another limit or one more deployment have done?
+
+`python -m bench.routing.replay LOG --fleet fleet.json --policies slo,litellm --limit ID=RPM --like ID`
+
+The requests of the log arrive again as they did. How each deployment was at a moment is estimated from the samples in
+the log: the median of its residuals and of its pace in every half minute, the spread over all of them, the share of its
+errors in every minute. Where nothing was measured, the nearest half minute counts, and the fleet's prior where nothing
+ever was. Whether a request would have been lucky elsewhere is not in the log: it is drawn from that spread, with the
+same draw for every policy. Limits are those of the fleet file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.routing.deployments import STEP_S, Deployments
+from bench.routing.measures import measure
+from bench.routing.report import tables
+from bench.routing.runs import Run, maker
+from bench.routing.samplelog import LoggedRequest, read
+from bench.routing.scenario import Scenario
+from bench.routing.simulation import Simulation
+from bench.routing.traces import Floats
+from bench.routing.world import STREAMING, TAIL_S, TOTAL, UP, Capacity, World
+from routing.errors import ConfigurationError
+from routing.fleet import Deployment, Fleet, load
+from routing.latency.prediction import prompt_log
+from routing.request import Ask, Demand, LatencyPriority
+
+LEVEL_S, ERRORS_S = 30.0, 60.0  # windows of estimates
+LEAST_SIGMA, LEAST_PER_MINUTE = 0.15, 1
+PRIOR_SAMPLES = 5.0  # that the prior's spread is worth
+TPOT_SD = 0.25
+NO_TARGET_S = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """Changes to the fleet: requests a minute by deployment; deployments that get a twin."""
+
+    limits: Mapping[str, int]
+    twins: Sequence[str] = ()
+
+    def of(self, fleet: Fleet) -> Fleet:
+        """The changed fleet; twins are last. Raises ConfigurationError for an unknown deployment."""
+        known = {d.id: d for d in fleet.deployments}
+        for name in (*self.limits, *self.twins):
+            if name not in known:
+                raise ConfigurationError(f"no deployment '{name}' in the fleet")
+        changed = [self._limited(d) for d in fleet.deployments]
+        twins = [self._limited(known[n]).model_copy(update={"id": f"{n}-twin{k}"}) for k, n in enumerate(self.twins)]
+        return fleet.model_copy(update={"deployments": (*changed, *twins)})
+
+    def _limited(self, d: Deployment) -> Deployment:
+        limit = self.limits.get(d.id)
+        if limit is None:
+            return d
+        scaled = max(1, round(d.tokens_per_minute * limit / d.requests_per_minute))
+        return d.model_copy(update={"requests_per_minute": limit, "tokens_per_minute": scaled})
+
+
+class LoggedAsks:
+    """What each logged request asked."""
+
+    def __init__(self, log: Sequence[LoggedRequest]) -> None:
+        self._log = log
+
+    def of(self, i: int) -> Ask:
+        """See AskSource."""
+        r = self._log[i]
+        return Ask(
+            demand=Demand(min_quality_tier=r.tier, allowed_regions=r.regions),
+            priority=r.priority,
+            target_s=None if r.target_ms is None else r.target_ms / 1000,
+            tokens_in=r.tokens_in,
+            expected_tokens=r.expected_tokens,
+            reserved_tokens=int(r.tokens_in + r.expected_tokens),
+        )
+
+    def hint(self, i: int) -> float:
+        """See AskSource."""
+        return self._log[i].expected_tokens
+
+
+def replayed(log: Sequence[LoggedRequest], fleet: Fleet, policies: Sequence[str], seed: int = 1) -> list[Run]:
+    """Each policy through the logged requests. Raises ConfigurationError where there is nothing to replay."""
+    if not log:
+        raise ConfigurationError("the log holds no request")
+    origins = sorted({r.origin for r in log})
+    for origin in origins:
+        if origin not in fleet.region_by_name:
+            raise ConfigurationError(f"the log's origin '{origin}' is no region of the fleet")
+    runs = []
+    for policy in policies:
+        world = world_of(log, fleet, origins, seed)
+        record = Simulation(world, maker(policy), fleet, LoggedAsks(log), origins).run()
+        runs.append(Run("log", seed, policy, measure(world, record)))
+    return runs
+
+
+def world_of(log: Sequence[LoggedRequest], fleet: Fleet, origins: Sequence[str], seed: int) -> World:
+    """The world that the log tells of."""
+    start, duration = log[0].at, log[-1].at - log[0].at + 1.0
+    steps = int((duration + TAIL_S) / STEP_S) + 2
+    deployments = [_Estimate(log, fleet, d, steps) for d in fleet.deployments]
+    size, n, rng = len(deployments), len(log), np.random.default_rng(seed)
+    instances = {name: k for k, name in enumerate(sorted({r.instance for r in log}))}
+    per_region = len(instances)
+    region = np.array([origins.index(r.origin) for r in log])
+    priors = [fleet.prior_of(d) for d in fleet.deployments]
+    streaming = np.array([r.priority is LatencyPriority.STREAMING for r in log])
+    target = np.array([NO_TARGET_S if r.target_ms is None else r.target_ms / 1000 for r in log])
+    levels, sigma = np.stack([e.levels for e in deployments], 1), np.stack([e.sigma for e in deployments], 1)
+    per_s = np.array([d.requests_per_minute / 60 for d in fleet.deployments])
+    law = Deployments(
+        name=[d.id for d in fleet.deployments],
+        provider=[d.provider for d in fleet.deployments],
+        tier=np.array([fleet.model_of(d).quality_tier for d in fleet.deployments]),
+        price_in=np.array([fleet.model_of(d).price_in / 1e6 for d in fleet.deployments]),
+        price_out=np.array([fleet.model_of(d).price_out / 1e6 for d in fleet.deployments]),
+        place=[d.region for d in fleet.deployments],
+        router_places=list(origins),
+        rtt=np.array([[fleet.rtt_ms(o, d.region) / 1000 for d in fleet.deployments] for o in origins]),
+        log_ttft=levels,
+        sigma_low=0.5 * sigma,
+        sigma_up=sigma,
+        sigma_tail=sigma,
+        log_tpot=np.stack([e.paces for e in deployments], 1),
+        prior_log_ttft=np.log([p.ttft_ms / 1000 for p in priors]),
+        prior_log_tpot=-np.log([p.tokens_per_second for p in priors]),
+        prior_sigma=np.array([p.spread for p in priors]),
+        tpot_sd=TPOT_SD,
+        prompt_scale=np.full(size, 20_000.0),
+    )
+    return World(
+        scenario=Scenario("log", duration=duration, warm=0.0, instances=per_region),
+        seed=seed,
+        fleet=law,
+        capacity=Capacity(
+            per_s=per_s,
+            nominal=per_s,
+            service_s=np.ones(size),
+            dedicated=np.zeros(size, bool),
+            slots=np.array([max(2, d.concurrency) for d in fleet.deployments]),
+            load_factor=np.zeros(size),  # how load slowed them is in the levels already
+            tokens_per_s=np.array([d.tokens_per_minute / 60 for d in fleet.deployments]),
+        ),
+        t=np.array([r.at - start for r in log]),
+        region=region,
+        instance=region * per_region + np.array([instances[r.instance] for r in log]),
+        tokens_in=np.array([float(r.tokens_in) for r in log]),
+        tokens_out=np.array([max(1.0, r.expected_tokens if r.tokens_out is None else r.tokens_out) for r in log]),
+        hint=np.array([r.expected_tokens for r in log]),
+        min_tier=np.array([r.tier for r in log]),
+        goal=np.where(streaming, STREAMING, TOTAL),
+        eu_only=np.zeros(n, bool),
+        deadline=target,
+        known_deadline=target,
+        u_break=np.ones(n),
+        break_at=np.ones(n),
+        z_ttft=rng.standard_normal((n, size), np.float32),
+        z_tpot=TPOT_SD * rng.standard_normal((n, size), np.float32),
+        u_err=rng.random((n, size), np.float32),
+        errors=np.stack([e.errors for e in deployments], 1),
+        down=np.full((steps, size), UP, np.int8),
+        break_share=np.zeros(size),
+        hit=[],
+        incident=None,
+    )
+
+
+class _Estimate:
+    """How one deployment was over time: level of ln(TTFT), its spread, ln(pace) and share of errors, by grid step."""
+
+    def __init__(self, log: Sequence[LoggedRequest], fleet: Fleet, deployment: Deployment, steps: int) -> None:
+        prior, name = fleet.prior_of(deployment), deployment.id.partition("-twin")[0]
+        calls = [(r.at - log[0].at, r.tokens_in, a) for r in log for a in r.attempts if a.deployment == name]
+        grid = np.arange(0, steps * STEP_S, STEP_S, dtype=np.float64)
+        first = [
+            (t, math.log(max(5.0, a.ttft_ms - a.network_ms) / 1000) - prompt_log(tokens))
+            for t, tokens, a in calls
+            if a.ttft_ms is not None
+        ]
+        self.levels = _over_time(first, grid, math.log(prior.ttft_ms / 1000), LEVEL_S, "median")
+        deviations = np.array([x - np.interp(t, grid, self.levels) for t, x in first])
+        squares = float((deviations**2).sum()) * 1.45 + PRIOR_SAMPLES * prior.spread**2
+        self.sigma = np.full(steps, max(LEAST_SIGMA, math.sqrt(squares / (len(first) + PRIOR_SAMPLES))))
+        paces = [(t, math.log(max(0.1, a.ms_per_token) / 1000)) for t, _, a in calls if a.ms_per_token is not None]
+        self.paces = _over_time(paces, grid, -math.log(prior.tokens_per_second), LEVEL_S, "median")
+        failed = [(t, float(a.error not in (None, "rate_limited"))) for t, _, a in calls]
+        self.errors = _over_time(failed, grid, 0.0, ERRORS_S, "mean")
+
+
+def _over_time(samples: Sequence[tuple[float, float]], grid: Floats, prior: float, width: float, how: str) -> Floats:
+    """The median or mean of each window, linear between the windows' middles; the prior without samples."""
+    if not samples:
+        return np.full(len(grid), prior)
+    t, x = np.array(samples).T
+    window = (t / width).astype(int)
+    present = sorted(set(window.tolist()))
+    estimate = np.median if how == "median" else np.mean
+    values = [float(estimate(x[window == k])) for k in present]
+    return np.interp(grid, [(k + 0.5) * width for k in present], values)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.routing.replay", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("log", type=Path)
+    parser.add_argument("--fleet", type=Path, default=Path("fleet.json"))
+    parser.add_argument("--policies", default="slo")
+    parser.add_argument("--limit", action="append", default=[], metavar="ID=RPM", help="requests a minute; repeatable")
+    parser.add_argument("--like", action="append", default=[], metavar="ID", help="one more like this; repeatable")
+    chosen = parser.parse_args(arguments)
+    log, fleet, policies = read(chosen.log), load(chosen.fleet), chosen.policies.split(",")
+    what_if = WhatIf(dict(_limit(text) for text in chosen.limit), chosen.like)
+    print("As it was\n\n" + tables(replayed(log, fleet, policies), policies, ["log"]))
+    if what_if.limits or what_if.twins:
+        print("With the changes\n\n" + tables(replayed(log, what_if.of(fleet), policies), policies, ["log"]))
+
+
+def _limit(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not number.isdigit() or int(number) < LEAST_PER_MINUTE:
+        raise ConfigurationError(f"--limit {text}: write ID=requests per minute")
+    return name, int(number)
+
+
+if __name__ == "__main__":
+    main()

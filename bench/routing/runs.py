@@ -1,0 +1,97 @@
+"""Many runs: every policy through every scenario and seed, over all cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.routing.arrivals import ArrivalSource, MeasuredArrivals
+from bench.routing.fleets import Measured, Source
+from bench.routing.instances import count_histograms
+from bench.routing.measures import Measures, measure
+from bench.routing.oracles import Clairvoyant, StateOracle
+from bench.routing.scenario import SCENARIOS, shortened
+from bench.routing.shipped import Shipped
+from bench.routing.simulation import Simulation
+from bench.routing.world import World, build
+from routing.policy import POLICIES
+from routing.policy.seam import Policy
+
+type MakePolicy = Callable[[Simulation], Policy]
+
+READ_HISTOGRAMS = ("seed_tracked", "seed_load")  # policies that do
+ORACLES: dict[str, MakePolicy] = {Clairvoyant.name: Clairvoyant, StateOracle.name: StateOracle}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One policy through one world."""
+
+    scenario: str
+    seed: int
+    policy: str
+    measures: Measures
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One world, and the policies that go through it."""
+
+    scenario: str
+    seed: int
+    policies: tuple[str, ...]
+    traces: Path | None = None
+    share: float = 1.0  # of the scenario's time
+
+
+def maker(name: str) -> MakePolicy:
+    """How to make the policy of this name for a simulation. KeyError: no such policy."""
+    if name in ORACLES:
+        return ORACLES[name]
+    make = POLICIES[name]
+    return lambda _: make()
+
+
+def world_of(job: Job) -> World:
+    """The world of a job, from traces or from the distributions that are shipped."""
+    scenario = SCENARIOS[job.scenario]
+    if job.share != 1.0:
+        scenario = shortened(scenario, job.share)
+    fleets: Source = Measured(job.traces) if job.traces else Shipped()
+    requests: ArrivalSource = MeasuredArrivals(job.traces) if job.traces else Shipped()
+    return build(scenario, job.seed, fleets, requests)
+
+
+def run_job(job: Job) -> list[Run]:
+    """All policies of a job through its world."""
+    world, runs = world_of(job), []
+    for policy in job.policies:
+        count_histograms(policy.startswith(READ_HISTOGRAMS))
+        runs.append(Run(job.scenario, job.seed, policy, one(world, maker(policy))))
+    return runs
+
+
+def one(world: World, make: MakePolicy) -> Measures:
+    """One policy through a world."""
+    return measure(world, Simulation(world, make).run())
+
+
+def run_all(jobs: Sequence[Job], processes: int) -> Iterator[Run]:
+    """Runs as they come, with a progress bar on stderr."""
+    done, total = 0, sum(len(job.policies) for job in jobs)
+    context = multiprocessing.get_context("fork")
+    with context.Pool(processes) as pool:
+        single = [Job(j.scenario, j.seed, (p,), j.traces, j.share) for j in jobs for p in j.policies]
+        for runs in pool.imap_unordered(run_job, single):
+            done += len(runs)
+            _progress(done, total)
+            yield from runs
+
+
+def _progress(done: int, total: int) -> None:
+    filled = 40 * done // total
+    end = "\n" if done == total else ""
+    print(f"\r[{'#' * filled}{'.' * (40 - filled)}] {done}/{total} runs", end=end, file=sys.stderr, flush=True)

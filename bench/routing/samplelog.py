@@ -1,0 +1,108 @@
+"""The log of a router's own samples: one JSON object a line, one line a request that was answered or given up.
+
+    {"v": 1, "at": 1764000000.12, "origin": "eastus", "instance": "a1", "priority": "streaming", "target_ms": 900,
+     "tier": 2, "regions": [], "tokens_in": 812, "expected_tokens": 200, "tokens_out": 143,
+     "attempts": [{"deployment": "a", "network_ms": 3.1, "ttft_ms": 412.5, "ms_per_token": 14.2, "error": null}]}
+
+`at` is when the request arrived, in seconds since 1970. `target_ms` is null without a target, `tokens_out` null without
+an answer. An attempt that gave no content has `ttft_ms` null and the stable code of its `error` (`rate_limited`,
+`server_error`, ...), or null where it was cancelled. Nothing of prompt, answer, caller or user is in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from routing.errors import ConfigurationError
+from routing.request import LatencyPriority
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedAttempt:
+    """One upstream call. Times in ms."""
+
+    deployment: str
+    network_ms: float
+    ttft_ms: float | None
+    ms_per_token: float | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """One request. `at` in seconds, times in ms."""
+
+    at: float
+    origin: str
+    instance: str
+    priority: LatencyPriority
+    target_ms: float | None
+    tier: int
+    regions: tuple[str, ...]
+    tokens_in: int
+    expected_tokens: float
+    tokens_out: int | None
+    attempts: tuple[LoggedAttempt, ...]
+
+
+def read(path: Path) -> list[LoggedRequest]:
+    """The requests of a log in order of time. Raises ConfigurationError naming line and field."""
+    with path.open(encoding="utf-8") as lines:
+        return sorted(_requests(lines, path.name), key=lambda request: request.at)
+
+
+def _requests(lines: Iterator[str], name: str) -> Iterator[LoggedRequest]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield _request(json.loads(line))
+        except KeyError as e:
+            raise ConfigurationError(f"{name}, line {number}: {e} is missing") from e
+        except (ValueError, TypeError, AttributeError) as e:
+            raise ConfigurationError(f"{name}, line {number}: {e}") from e
+
+
+def _request(row: dict[str, Any]) -> LoggedRequest:
+    if row["v"] != VERSION:
+        raise ValueError(f"v is {row['v']}, this version reads {VERSION}")
+    return LoggedRequest(
+        at=_number(row, "at"),
+        origin=str(row["origin"]),
+        instance=str(row["instance"]),
+        priority=LatencyPriority(row["priority"]),
+        target_ms=_optional(row, "target_ms"),
+        tier=int(_number(row, "tier")),
+        regions=tuple(map(str, row["regions"])),
+        tokens_in=int(_number(row, "tokens_in")),
+        expected_tokens=_number(row, "expected_tokens"),
+        tokens_out=None if row["tokens_out"] is None else int(_number(row, "tokens_out")),
+        attempts=tuple(_attempt(attempt) for attempt in row["attempts"]),
+    )
+
+
+def _attempt(row: dict[str, Any]) -> LoggedAttempt:
+    return LoggedAttempt(
+        deployment=str(row["deployment"]),
+        network_ms=_number(row, "network_ms"),
+        ttft_ms=_optional(row, "ttft_ms"),
+        ms_per_token=_optional(row, "ms_per_token"),
+        error=None if row["error"] is None else str(row["error"]),
+    )
+
+
+def _number(row: dict[str, Any], field: str) -> float:
+    value = row[field]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ValueError(f"{field} must be a number of 0 or more")
+    return float(value)
+
+
+def _optional(row: dict[str, Any], field: str) -> float | None:
+    return None if row[field] is None else _number(row, field)

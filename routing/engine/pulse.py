@@ -1,0 +1,60 @@
+"""The rhythm of one background task: again and again, never in step with other instances, slower while it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from random import Random
+
+from routing.errors import StoreUnavailable
+
+JITTER = 0.2  # of every period, both ways
+LONGEST_S = 60.0  # between two tries of a store that is away
+LOG = logging.getLogger("routing.sync")
+
+
+class Pulse:
+    """Calls `work` every `period()` seconds until it is cancelled. `counts` holds `ok`, `unavailable` and `fault`."""
+
+    def __init__(
+        self, name: str, work: Callable[[], Awaitable[None]], period: Callable[[], float], rng: Random
+    ) -> None:
+        self.name, self._work, self._period, self._rng = name, work, period, rng
+        self.counts: Counter[str] = Counter()
+        self.failures = 0  # in a row
+
+    async def run(self) -> None:
+        """For ever. The first beat is spread over a whole period, as all instances may start at once."""
+        await asyncio.sleep(self._period() * self._rng.random())
+        while True:
+            await self.beat()
+            await asyncio.sleep(self.pause())
+
+    async def beat(self) -> None:
+        """Once. What fails is counted and tried again at a later beat."""
+        try:
+            await self._work()
+        except StoreUnavailable as error:
+            self._failed("unavailable")
+            if self.failures == 1:
+                LOG.warning("%s: %s", self.name, error.message)
+        except Exception:  # nobody is above this task: if it ended, sharing would be broken and nobody would know
+            self._failed("fault")
+            LOG.exception("%s failed; it goes on", self.name)
+        else:
+            self.counts["ok"] += 1
+            if self.failures:
+                LOG.warning("%s: the store is back after %d failures", self.name, self.failures)
+            self.failures = 0
+
+    def pause(self) -> float:
+        """Seconds to the next beat: the period, doubled with each failure up to a minute, 20 % more or less."""
+        usual = self._period()
+        longest = max(usual, LONGEST_S / (1 + JITTER))
+        return min(longest, usual * 2.0 ** min(self.failures, 10)) * self._rng.uniform(1 - JITTER, 1 + JITTER)
+
+    def _failed(self, how: str) -> None:
+        self.failures += 1
+        self.counts[how] += 1

@@ -1,0 +1,218 @@
+"""Azure Table Storage, through azure-data-tables. Keyless where it is given an endpoint, by key on Azurite.
+
+The SDK would try ten times for up to seven days and wait five minutes for a connection: here a call ends within
+CALL_S, because whoever made it comes again in a few seconds anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from routing.errors import StoreUnavailable
+from routing.store.tables import Conflict, Row
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+    from azure.data.tables import TableEntity
+    from azure.data.tables.aio import TableClient, TableServiceClient
+
+CALL_S = 10.0
+SDK_LIMITS = {"retry_total": 1, "retry_backoff_factor": 0.1, "connection_timeout": 2, "read_timeout": 5}
+IN_TRANSACTION = 100  # rows; one more breaks the connection (Azurite) or is a 400 (Azure)
+TRANSACTION_BYTES = 3_000_000  # of 4 MiB, JSON and headers of each part included
+PART_BYTES = 1_000  # headers of one row in a transaction
+LEAST_SKEW_S = 2.0  # the Date header has whole seconds: clocks that NTP keeps are never moved by it
+
+
+class TableStorage:
+    """Tables of one storage account. Created where they are missed; its SDK is imported with the first call."""
+
+    shared = True
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        connection: str = "",
+        endpoint: str = "",
+        credential: Callable[[], AsyncTokenCredential] | None = None,
+    ) -> None:
+        self.skew_s = 0.0
+        self.calls = 0  # transactions, as they are billed
+        self._clock, self._connection, self._endpoint, self._credential = clock, connection, endpoint, credential
+        self._service: TableServiceClient | None = None
+
+    async def get(self, table: str, partition: str, key: str) -> Row | None:
+        """One row, None where there is none."""
+        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415
+
+        async with self._calling():
+            try:
+                return _row(await self._table(table).get_entity(partition, key))
+            except ResourceNotFoundError:
+                return None
+        raise AssertionError("unreachable")
+
+    async def query(self, table: str, partition: str, first: str, last: str) -> list[Row]:
+        """The rows of a partition with keys from `first` on, before `last`."""
+        text = "PartitionKey eq @partition and RowKey ge @first and RowKey lt @last"
+        return await self._read(table, text, {"partition": partition, "first": first, "last": last})
+
+    async def scan(self, table: str, first: str, last: str) -> list[Row]:
+        """The rows of all partitions from `first` on, before `last`."""
+        return await self._read(
+            table, "PartitionKey ge @first and PartitionKey lt @last", {"first": first, "last": last}
+        )
+
+    async def upsert(self, table: str, rows: Sequence[Row]) -> None:
+        """Write rows of one partition, a hundred in a transaction."""
+        for part in _parts(rows):
+            await self._submit(table, [("upsert", _entity(row), {"mode": "replace"}) for row in part])
+
+    async def put(self, table: str, row: Row, rest: Sequence[Row] = ()) -> None:
+        """Insert or replace one row on condition, and write the rest. Raises Conflict."""
+        from azure.core import MatchConditions  # noqa: PLC0415
+
+        condition = {"mode": "replace", "etag": row.etag, "match_condition": MatchConditions.IfNotModified}
+        first = ("update", _entity(row), condition) if row.etag else ("create", _entity(row))
+        parts = list(_parts([row, *rest]))
+        writes = [("upsert", _entity(other), {"mode": "replace"}) for other in parts[0][1:]]
+        await self._submit(table, [first, *writes])
+        for part in parts[1:]:
+            await self.upsert(table, part)
+
+    async def delete(self, table: str, partition: str, key: str) -> None:
+        """Remove a row, if it is there."""
+        async with self._calling():
+            await self._table(table).delete_entity(partition, key)
+
+    async def names(self, prefix: str) -> list[str]:
+        """The tables whose names begin so."""
+        found = []
+        async with self._calling():
+            async for item in self._client().query_tables("TableName ge @p", parameters={"p": prefix}):
+                if not item.name.startswith(prefix):
+                    break
+                found.append(item.name)
+        return found
+
+    async def drop(self, table: str) -> None:
+        """Remove a table with all of its rows."""
+        async with self._calling():
+            await self._client().delete_table(table)
+
+    async def close(self) -> None:
+        """Close connections."""
+        if self._service is not None:
+            service, self._service = self._service, None
+            await service.close()
+
+    # ------------------------------------------------------------------ inside
+    async def _read(self, table: str, text: str, parameters: dict[str, str]) -> list[Row]:
+        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415
+
+        rows = []
+        async with self._calling():
+            try:
+                async for entity in self._table(table).query_entities(text, parameters=parameters):
+                    rows.append(_row(entity))
+            except ResourceNotFoundError:
+                return []
+        return rows
+
+    async def _submit(self, table: str, operations: list[Any]) -> None:
+        """One transaction; the table is created where it is missed. Raises Conflict."""
+        from azure.core.exceptions import HttpResponseError, ResourceExistsError  # noqa: PLC0415
+
+        async with self._calling():
+            for again in (True, False):
+                try:
+                    await self._table(table).submit_transaction(operations)
+                    return
+                except HttpResponseError as error:
+                    if error.status_code in (409, 412):
+                        raise Conflict(table) from error
+                    if error.status_code != 404 or not again:
+                        raise
+                with contextlib.suppress(ResourceExistsError):  # somebody else created it meanwhile
+                    await self._client().create_table(table)
+
+    @contextlib.asynccontextmanager
+    async def _calling(self) -> AsyncIterator[None]:
+        """Bounds a call, and gives every fault of it the one name that callers know."""
+        from azure.core.exceptions import AzureError  # noqa: PLC0415
+
+        try:
+            async with asyncio.timeout(CALL_S):
+                yield
+        except TimeoutError as e:
+            raise StoreUnavailable("the store did not answer in time") from e
+        except AzureError as e:
+            status = getattr(e, "status_code", None)
+            raise StoreUnavailable(f"the store failed: {status or type(e).__name__}") from e
+        except (ValueError, OSError) as e:  # an answer that is none; a credential that cannot be had
+            raise StoreUnavailable(f"the store failed: {type(e).__name__}") from e
+
+    def _table(self, name: str) -> TableClient:
+        return self._client().get_table_client(name)
+
+    def _client(self) -> TableServiceClient:
+        if self._service is None:
+            from azure.data.tables.aio import TableServiceClient  # noqa: PLC0415
+
+            limits: dict[str, Any] = {**SDK_LIMITS, "raw_response_hook": self._answered}
+            if self._connection:
+                self._service = TableServiceClient.from_connection_string(self._connection, **limits)
+            else:
+                assert self._credential is not None
+                self._service = TableServiceClient(self._endpoint, credential=self._credential(), **limits)
+        return self._service
+
+    def _answered(self, response: Any) -> None:
+        """Every answer tells the store's time, whatever it says."""
+        self.calls += 1
+        told = response.http_response.headers.get("Date")
+        with contextlib.suppress(TypeError, ValueError):
+            ahead = parsedate_to_datetime(told).timestamp() + 0.5 - self._clock()
+            self.skew_s = ahead if abs(ahead) >= LEAST_SKEW_S else 0.0
+
+
+def _row(entity: TableEntity) -> Row:
+    """An entity as it was written: the SDK wraps each number of 64 bits with its type."""
+    from azure.data.tables import EntityProperty  # noqa: PLC0415
+
+    properties = {
+        name: value.value if isinstance(value, EntityProperty) else value
+        for name, value in entity.items()
+        if name not in ("PartitionKey", "RowKey")
+    }
+    return Row(entity["PartitionKey"], entity["RowKey"], properties, str(entity.metadata.get("etag", "")))
+
+
+def _entity(row: Row) -> dict[str, Any]:
+    from azure.data.tables import EdmType, EntityProperty  # noqa: PLC0415
+
+    typed = {
+        name: EntityProperty(value, EdmType.INT64) if type(value) is int else value
+        for name, value in row.properties.items()
+    }
+    return {"PartitionKey": row.partition, "RowKey": row.key, **typed}
+
+
+def _parts(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows in transactions that the service takes."""
+    part: list[Row] = []
+    size = 0
+    for row in rows:
+        texts = [value for value in row.properties.values() if isinstance(value, str)]
+        weight = PART_BYTES + sum(len(text.encode()) for text in texts)
+        if part and (len(part) == IN_TRANSACTION or size + weight > TRANSACTION_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += weight
+    if part:
+        yield part

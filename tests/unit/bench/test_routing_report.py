@@ -1,0 +1,60 @@
+"""The table says what the runs say, paired by world."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from bench.routing.__main__ import main, names
+from bench.routing.plot import dot_plot
+from bench.routing.report import mean, paired, tables
+from bench.routing.runs import Run
+
+
+def runs() -> list[Run]:
+    rows = [("slo", 0.9, 0.8), ("c3", 0.8, 0.72), ("state_oracle", 0.95, 0.9)]
+    return [
+        Run(scenario, seed, policy, {"hit": hit + 0.01 * seed, "hedges": 0.05})
+        for policy, *hits in rows
+        for scenario, hit in zip(("base", "heavy"), hits, strict=True)
+        for seed in (1, 2)
+    ]
+
+
+def test_means_are_over_seeds_and_scenarios() -> None:
+    assert mean(runs(), "slo", "hit", "base") == pytest.approx(0.915)
+    assert mean(runs(), "slo", "hit") == pytest.approx(0.865)
+    assert math.isnan(mean(runs(), "slo", "recover_s"))
+
+
+def test_differences_are_paired_by_world() -> None:
+    difference, interval = paired(runs(), "c3", "slo")
+    assert difference == pytest.approx(-9.0)
+    assert interval == pytest.approx(1.96 * 1.1547 / 2, rel=1e-3)
+
+
+def test_the_table_holds_hit_rates_differences_and_regret() -> None:
+    text = tables(runs(), ["slo", "c3", "state_oracle"], ["base", "heavy"])
+    assert "| slo | 91.5 | 81.5 | **86.5** |  | 7.5 |  |" in text
+    assert "| c3 | 81.5 | 73.5 | **77.5** | -9.00 ± 1.13 | 16.5 |  |" in text
+
+
+def test_the_plot_is_an_svg_with_a_dot_for_each_policy_in_each_row() -> None:
+    svg = dot_plot(runs(), ["slo", "c3"], ["base", "heavy"])
+    assert svg.startswith("<svg")
+    assert svg.count("<title>") == 2 * 3
+
+
+def test_an_unknown_name_is_told_with_the_known_ones() -> None:
+    with pytest.raises(SystemExit, match="unknown: nope; known are a, b"):
+        names("a,nope", ["a", "b"])
+
+
+def test_the_command_prints_the_table_and_writes_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--scenarios", "azure", "--policies", "slo", "--seeds", "1", "--share", "0.02", "--processes", "1"]
+    main([*arguments, "--out", str(tmp_path)], environment={})
+    assert "Shipped distributions, 1 seeds" in capsys.readouterr().out
+    assert (tmp_path / "results.json").exists()
+    assert (tmp_path / "hits.svg").read_text().startswith("<svg")

@@ -1,0 +1,121 @@
+"""The loop turns what happens into the plan's events and the plan's actions into calls."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from bench.routing.measures import measure
+from bench.routing.oracles import Clairvoyant, StateOracle
+from bench.routing.runs import ORACLES, Job, one, run_job, world_of
+from bench.routing.servers import Servers
+from bench.routing.simulation import Simulation
+from bench.routing.world import HANGS, REFUSES
+from routing.policy import BASELINES, POLICIES
+from routing.policy.slo import SloPolicy
+from tests.balance.worlds import PACE_S, TARGET_S, TOKENS_OUT, TTFT_S, equal, run
+
+
+def test_every_request_gets_its_answer_where_nothing_goes_wrong() -> None:
+    world = equal(deployments=4, rate=10.0, duration=30.0)
+    record = run(world)
+    first, end = np.array(record.first_at) - world.t, np.array(record.end_at) - world.t
+    assert np.median(first) == pytest.approx(TTFT_S, rel=0.1)
+    assert np.median(end - first) == pytest.approx((TOKENS_OUT - 1) * PACE_S, rel=0.1)
+    assert len(record.sends) == world.n + record.hedges
+
+
+def test_every_lease_is_given_back_and_every_server_is_idle_at_the_end() -> None:
+    world = equal(deployments=3, rate=30.0, duration=40.0, load=0.8)
+    world.down[:, 0] = HANGS
+    world.capacity.dedicated[1] = True
+    simulation = Simulation(world, lambda _: SloPolicy())
+    simulation.run()
+    assert simulation.servers.running == [0, 0, 0]
+    assert simulation.servers.queued == [0, 0, 0]
+    assert simulation.instances[0].view.slots.in_flight == [0, 0, 0]
+
+
+def test_the_same_world_and_policy_run_the_same_twice() -> None:
+    a, b = (run(equal(deployments=3, rate=10.0, duration=30.0)) for _ in range(2))
+    assert a.sends == b.sends
+    assert a.end_at == b.end_at
+
+
+def test_without_a_deployment_that_works_requests_end_with_an_error() -> None:
+    world = equal(deployments=2, rate=5.0, duration=10.0)
+    world.down[:] = REFUSES
+    record = run(world)
+    assert sum(record.errors.values()) == world.n
+    assert measure(world, record)["fail"] == 1.0
+
+
+def test_a_broken_stream_is_a_failed_request_though_it_had_its_first_token() -> None:
+    world = equal(deployments=2, rate=5.0, duration=20.0)
+    world.break_share[:], world.u_break[:] = 1.0, 0.5
+    record = run(world)
+    assert record.errors == {"connection_lost": world.n}
+    assert not any(map(math.isnan, record.first_at))
+
+
+def test_a_lost_hedge_wastes_its_prompt() -> None:
+    world = equal(deployments=2, rate=5.0, duration=30.0)
+    world.fleet.sigma_up[:] = world.fleet.prior_sigma[:] = 1.0
+    record = run(world)
+    assert record.hedges > 0
+    assert record.wasted_tokens >= 1_000 * record.hedges * 0.9
+
+
+def test_a_bucket_refuses_what_is_over_its_rate_and_says_for_how_long() -> None:
+    servers = Servers(equal(deployments=1, rate=1.0, duration=10.0, load=1.0))
+    answers = [servers.refused(0, 0.0, 1.0) for _ in range(7)]
+    assert answers[:5] == [None] * 5
+    assert answers[5] == pytest.approx(1.0)
+    assert servers.refused(0, 1.1, 1.0) is None
+
+
+def test_a_deployment_that_counts_tokens_refuses_long_prompts_first() -> None:
+    world = equal(deployments=1, rate=1.0, duration=10.0)
+    world.capacity.tokens_per_s[:] = 1_000.0
+    servers = Servers(world)
+    assert servers.refused(0, 0.0, 9_000.0) is None
+    assert servers.refused(0, 0.0, 5_000.0) == pytest.approx(4.0)
+    assert servers.refused(0, 0.0, 500.0) is None
+    assert servers.used(0, 0.0) == pytest.approx(0.95)
+
+
+def test_an_idle_deployment_meets_its_next_call_with_a_cold_start() -> None:
+    world = equal(deployments=1, rate=1.0, duration=10.0)
+    warm, _ = Servers(world).service(0, 0, 100.0)
+    object.__setattr__(world.scenario, "cold_start_s", 8.0)
+    cold, _ = Servers(world).service(0, 0, 100.0)
+    assert cold == pytest.approx(warm + 8.0)
+
+
+@pytest.mark.parametrize("oracle", [Clairvoyant, StateOracle])
+def test_oracles_do_better_than_the_policy_that_cannot_look(oracle: type[Clairvoyant | StateOracle]) -> None:
+    world = world_of(Job("base", 1, (), share=0.1))
+    assert one(world, oracle)["hit"] > one(world, lambda _: SloPolicy())["hit"]
+
+
+@pytest.mark.parametrize("policy", [rule.name for rule in BASELINES])
+def test_every_rule_serves_with_and_without_hedges(policy: str) -> None:
+    names = (policy, f"{policy}+p95", f"{policy}+hedges")
+    runs = {run.policy: run.measures for run in run_job(Job("azure", 1, names, share=0.01))}
+    assert all(measures["fail"] < 0.5 for measures in runs.values())
+    assert runs[policy]["hedges"] == 0
+    assert runs[f"{policy}+hedges"]["hedges"] > 0
+
+
+def test_no_name_stands_for_two_policies() -> None:
+    assert not set(POLICIES) & set(ORACLES)
+    assert all(make().name == name for name, make in POLICIES.items())
+
+
+def test_load_is_shared_by_rules_that_take_turns() -> None:
+    record = run(equal(deployments=4, rate=20.0, duration=20.0), "round_robin")
+    assert max(Counter(d for _, d in record.sends).values()) <= 1.02 * len(record.sends) / 4
+    assert TARGET_S > TTFT_S

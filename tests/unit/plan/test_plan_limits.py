@@ -1,0 +1,148 @@
+"""Limits: patience, the deadline, the ceiling, and targets that are required."""
+
+from __future__ import annotations
+
+import pytest
+
+from routing.errors import (
+    AttemptTimedOut,
+    DeadlineExceeded,
+    ServerError,
+)
+from routing.outcome import Verdict
+from routing.plan import (
+    Cancel,
+    Commit,
+    Failed,
+    FirstContent,
+    GiveUp,
+    Open,
+    Start,
+    Tick,
+    WakeAt,
+)
+from routing.plan.plan import CEILING_S
+from routing.request import Ask
+from tests.unit.fleets import deployment, view
+from tests.unit.plan.life import ask, scripted
+
+FAILED = ServerError("500")
+
+
+# ---------------------------------------------------------------------- hanging
+def test_a_hanging_call_is_dropped_after_its_patience_and_another_is_tried() -> None:
+    life = scripted(patience_s=3.0, asked=ask(deadline_s=60.0))
+    life.on(Start(), 0.0)
+    assert life.wake_at == 3.0
+    actions = life.on(Tick(), 3.0)
+    assert actions[:2] == [Cancel(0), Open(1, 1)]
+    assert life.wake_at == 6.0
+    assert life.plan.attempts[0].verdict is Verdict.DROPPED
+    assert life.view.tracker.belief(0, 3.0).level > 0  # its silence counts
+    assert life.view.tracker.belief(0, 3.0).keep < 1.0  # and so does its failure
+
+
+def test_when_all_hang_the_caller_is_told_that_no_first_token_came() -> None:
+    life = scripted(patience_s=3.0, on=view(deployment("a"), deployment("b")))
+    life.on(Start(), 0.0)
+    life.on(Tick(), 3.0)
+    life.on(Tick(), 6.0)
+    assert isinstance(life.error, DeadlineExceeded)
+    assert life.error.code == "ttft_timeout"
+
+
+def test_at_the_deadline_exactly_the_request_ends() -> None:
+    life = scripted(asked=ask(deadline_s=10.0))
+    life.on(Start(), 0.0)
+    assert life.wake_at == 10.0
+    assert life.on(Tick(), 9.999) == [WakeAt(10.0)]
+    assert life.on(Tick(), 10.0) == [GiveUp(life.error), Cancel(0)]
+    assert life.error.code == "total_timeout"
+
+
+def test_a_failure_after_the_deadline_is_not_failed_over() -> None:
+    life = scripted(asked=ask(deadline_s=10.0))
+    life.on(Start(), 0.0)
+    life.on(Failed(0, FAILED), 10.0)
+    assert life.called == ["a"]
+    assert life.error.code == "total_timeout"
+
+
+def test_without_any_limit_the_first_content_is_awaited_to_the_ceiling() -> None:
+    life = scripted()
+    life.on(Start(), 50.0)  # the request arrived at 0: its limits count from there
+    assert life.wake_at == CEILING_S
+    life.on(Tick(), CEILING_S)
+    assert life.error.code == "ttft_timeout"
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        (ask(deadline_s=5.0), "total_timeout"),
+        (ask(target_s=5.0, require=True), "ttft_timeout"),
+        (ask(), "ttft_timeout"),
+    ],
+)
+def test_a_request_that_comes_too_late_is_sent_nowhere(asked: Ask, code: str) -> None:
+    """Its time passed while it waited to be started."""
+    life = scripted(asked=asked)
+    (end,) = life.on(Start(), CEILING_S)
+    assert isinstance(end, GiveUp)
+    assert life.error.code == code
+    assert life.called == []
+
+
+def test_our_own_time_out_counts_as_a_failure_of_the_deployment() -> None:
+    life = scripted(patience_s=1.0)
+    life.on(Start(), 0.0)
+    life.on(Tick(), 1.0)
+    assert isinstance(life.plan.attempts[0].error, AttemptTimedOut)
+    assert life.view.health.in_a_row[0] == 1
+
+
+# ---------------------------------------------------------------------- require
+@pytest.mark.parametrize(
+    ("probability", "percentile", "sent"), [(0.945, 95.0, False), (0.95, 95.0, True), (0.5, 50.0, True)]
+)
+def test_a_required_target_is_sent_if_it_is_predicted_to_be_met_at_its_percentile(
+    probability: float, percentile: float, sent: bool
+) -> None:
+    life = scripted(probability=probability, asked=ask(target_s=0.5, require=True, percentile=percentile))
+    life.on(Start(), 0.0)
+    assert bool(life.called) is sent
+
+
+def test_a_required_target_that_nothing_is_predicted_to_meet_is_refused_with_both_figures() -> None:
+    life = scripted(probability=0.9, asked=ask(target_s=0.5, require=True, percentile=95.0))
+    (end,) = life.on(Start(), 0.0)
+    assert isinstance(end, GiveUp)
+    assert (life.error.code, life.error.status) == ("slo_unattainable", 503)
+    assert "0.90" in life.error.message
+    assert "0.95" in life.error.message
+
+
+def test_without_a_target_there_is_nothing_to_require() -> None:
+    life = scripted(probability=0.6, asked=ask(require=True))
+    assert life.on(Start(), 0.0)[0] == Open(0, 0)
+
+
+def test_without_require_an_unlikely_target_is_tried() -> None:
+    life = scripted(probability=0.01, asked=ask(target_s=0.5))
+    assert life.on(Start(), 0.0)[0] == Open(0, 0)
+
+
+def test_a_required_first_token_is_not_awaited_beyond_its_target() -> None:
+    life = scripted(asked=ask(target_s=0.5, require=True))
+    life.on(Start(), 0.0)
+    assert life.wake_at == 0.5
+    life.on(Tick(), 0.5)
+    assert life.error.code == "ttft_timeout"
+
+
+def test_a_target_that_is_not_required_limits_nothing() -> None:
+    life = scripted(asked=ask(target_s=0.5))
+    life.on(Start(), 0.0)
+    life.on(Tick(), 0.5)
+    assert not life.plan.over
+    assert life.on(FirstContent(0), 40.0) == [Commit(0)]
