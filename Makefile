@@ -7,8 +7,9 @@ ENV ?= dev
 DRAIN_MINUTES ?= 15
 PY := .venv/bin/python
 READY := .venv/.ready
+NODE := node_modules/.ready
 
-.PHONY: help run test check contract host key lock schema bench infra what-if deploy clean
+.PHONY: help run test check contract host store faults key override lock schema bench bench-routing bench-store infra what-if deploy clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,10 +19,14 @@ $(READY): requirements.txt requirements-dev.txt
 	@$(PY) -m pip install --disable-pip-version-check -qq --require-hashes --only-binary :all: -r requirements.txt -r requirements-dev.txt
 	@touch $@
 
-run: $(READY)  ## the app on http://127.0.0.1:PORT with simulated models (PORT=7071 REGIONS=1)
+$(NODE): package.json package-lock.json
+	@command -v npm >/dev/null || { echo "Node 20 or newer was not found: Azurite, the Table Storage emulator, runs on it" >&2; exit 1; }
+	@npm ci --silent --no-audit --no-fund && touch $@
+
+run: $(READY) $(if $(filter-out 1,$(REGIONS)),$(NODE))  ## the app on http://127.0.0.1:PORT with simulated models (PORT=7071 REGIONS=1)
 	@exec $(PY) -m local.run --port $(PORT) --regions $(REGIONS)
 
-test: check contract host  ## everything that must pass before a change lands
+test: check contract host store  ## everything that must pass before a change lands
 
 check: $(READY)  ## lint, types, floors, unit and property tests: seconds
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && .venv/bin/lint-imports --no-cache
@@ -33,8 +38,17 @@ contract: $(READY)  ## the real SDKs and wire formats over loopback sockets
 host: $(READY)  ## the app in the real Functions runtime, and `make run` as a user sees it
 	@$(PY) -m pytest tests/host
 
+store: $(READY) $(NODE)  ## the shared memory on Azurite, several processes and regions
+	@$(PY) -m pytest tests/store
+
+faults: $(READY) $(NODE)  ## the long rows of the fault matrix: kills, outages, many processes
+	@$(PY) -m pytest tests/faults
+
 key: $(READY)  ## a new caller key: NAME=frontend
 	@$(PY) -m local.key "$(NAME)"
+
+override: $(READY)  ## an operator's order: ORDER="set eastus-gpt-5.1 --drain --for 2h --reason ..." or list, lift
+	@$(PY) -m local.override $(ORDER)
 
 bench: $(READY)  ## what the router costs beside a bare relay, as ratios in one run
 	@$(PY) -m bench.relay
@@ -48,6 +62,12 @@ what-if: $(READY)  ## what a deployment would change: ENV=dev
 deploy: $(READY)  ## to Azure, region by region: ENV=dev DRY_RUN=1 ONLY=templates|REGION DRAIN_MINUTES=15
 	@$(PY) -m local.deploy deploy --env $(ENV) --only "$(ONLY)" --drain-minutes $(DRAIN_MINUTES) $(if $(DRY_RUN),--dry-run)
 
+bench-routing: $(READY)  ## routing quality in virtual time, every policy and scenario: TRACES=DIR FULL=1
+	@$(PY) -m bench.routing $(ARGS)
+
+bench-store: $(READY) $(NODE)  ## what sharing costs: latency with the store away, calls, bytes
+	@$(PY) -m bench.store
+
 schema: $(READY)  ## write fleet.schema.json from the code
 	@$(PY) -m local.schema
 
@@ -55,4 +75,4 @@ lock: $(READY)  ## pin everything in pyproject.toml, with hashes
 	@bash .ci/lock
 
 clean:  ## remove what the other targets made
-	@rm -rf .venv .venv-infra .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-infra node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -86,13 +86,13 @@ async def metrics(req: Request) -> Response:
 @app.route("healthz", methods=["GET", "HEAD"])
 async def healthz(req: Request) -> Response:
     """Alive."""
-    return pages.healthz()
+    return pages.healthz(req)
 
 
 @app.route("readyz", methods=["GET"])
 async def readyz(req: Request) -> Response:
     """Ready to route, and what should be mended."""
-    return pages.readyz(edge)
+    return pages.readyz(edge, req)
 
 
 @app.timer_trigger(schedule="*/10 * * * * *", arg_name="timer", run_on_startup=False)

@@ -24,13 +24,11 @@ from routing.policy import POLICIES
 
 FEW_SCENARIOS = "base,heavy,brownout,azure_out"
 FEW_POLICIES = "slo,litellm,litellm+hedges,c3,c3+hedges,peak_ewma,round_robin,state_oracle"
-FULL_POLICIES = ",".join(
-    (
-        "slo,c3+hedges,litellm+hedges,peak_ewma+hedges,litellm,litellm_buffer,c3,peak_ewma,prequal,litellm+p95,",
-        "peak_ewma_p2c,peak_ewma_p2c+p95,least_busy,price_inverse_square,weighted_random,round_robin,",
-        "seed_static,seed_tracked,seed_load,state_oracle,clairvoyant",
-    )
-).replace(",,", ",")
+FULL_POLICIES = (
+    "slo,c3+hedges,litellm+hedges,peak_ewma+hedges,litellm,litellm_buffer,litellm+p95,c3,peak_ewma,peak_ewma_p2c,"
+    "peak_ewma_p2c+p95,prequal,least_busy,price_inverse_square,weighted_random,round_robin,seed_static,seed_tracked,"
+    "seed_load,state_oracle,clairvoyant"
+)
 
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.routing.simulation import Record
+from bench.routing.calls import Record
 from bench.routing.traces import Column, Floats
 from bench.routing.world import STREAMING, World
 

@@ -16,6 +16,7 @@ from random import Random
 import numpy as np
 
 from bench.routing.adapter import Asks, AskSource, fleet_of
+from bench.routing.calls import DEAD, DONE, QUEUED, SERVING, Call, Record
 from bench.routing.deployments import STEP_S
 from bench.routing.instances import Instance, SharedStore
 from bench.routing.places import REGIONS
@@ -45,44 +46,6 @@ from routing.policy.seam import Policy
 PACE_TOKENS = 24  # a stream tells its pace after so many
 REFUSAL_S, ERROR_S = 0.02, 0.15  # that a deployment takes to refuse, and to fail
 SHARING_JITTER = 0.2
-FLYING, QUEUED, SERVING, DONE, DEAD = range(5)
-
-
-class Call:
-    """One upstream call."""
-
-    __slots__ = (
-        "d",
-        "end_at",
-        "first_at",
-        "number",
-        "queued_at",
-        "request",
-        "sent_at",
-        "started_at",
-        "state",
-        "tpot",
-        "ttft",
-    )
-
-    def __init__(self, request: int, number: int, d: int, now: float) -> None:
-        self.request, self.number, self.d, self.sent_at = request, number, d, now
-        self.state = FLYING
-        self.started_at = self.queued_at = self.ttft = self.tpot = self.first_at = self.end_at = 0.0
-
-
-class Record:
-    """What is kept of the requests, for the measures. Times are absolute; nan = never."""
-
-    def __init__(self, n: int) -> None:
-        self.first_at, self.end_at = [math.nan] * n, [math.nan] * n
-        self.winner, self.first_choice, self.predicted = [-1] * n, [-1] * n, [math.nan] * n
-        self.met_429 = bytearray(n)
-        self.waited = bytearray(n)  # more than a quarter of a second in a deployment's queue
-        self.errors: dict[str, int] = {}
-        self.sends: list[tuple[float, int]] = []
-        self.hedges = self.hedge_wins = self.timeouts = 0
-        self.wasted_tokens = self.wasted_usd = 0.0
 
 
 class Simulation:

@@ -56,7 +56,7 @@ def decide(ask: Ask, view: View, policy: Policy, rng: Random, now: float) -> Dec
     if not ready:
         raise endings.nothing_to_choose(view, candidates, now)
     scores = policy.score(view, ask, ready, ask.target_s, now)
-    if ask.require:
+    if ask.require and ask.target_s is not None:
         best, least = max(score.probability for score in scores), ask.percentile / 100
         ready = [score.deployment for score in scores if score.probability >= least]
         if not ready:

@@ -11,6 +11,7 @@ is away costs nothing but news: totals wait in memory, of the size they have any
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
@@ -25,9 +26,11 @@ FLUSH_S, MERGE_S, PULL_S, HOMES_S = 5.0, 10.0, 5.0, 1.0
 # shards, and instances spread unevenly over them, this is below 100 in each.
 ROWS_PER_S = 800.0
 READS_PER_S = 1_500.0  # rows of one region's profiles that all instances together read in a second, at most
+OLD_S = 60.0  # profiles that were not merged for so long are a fault: merges are 10 s apart
 LIVE_S = 180.0  # an instance whose newest flush is older is counted no more
 ERRANDS = 32  # of users' homes at a beat
 FOLDS_A_TURN = 200  # totals added up before other tasks of the loop run
+LOG = logging.getLogger("routing.sync")
 
 
 class Sync:
@@ -37,6 +40,7 @@ class Sync:
         self.router, self.store = router, store
         self.origin = router.tracker.origin
         self.instance = instance or uuid4().hex[:16]
+        self._began_at = self._told_at = router.clock.now()
         self.live = 1  # instances of all regions that write, ourselves included
         self.merged_at: float | None = None  # of the region's profiles that are in use
         self.rows_written = self.unknown = 0
@@ -45,6 +49,9 @@ class Sync:
         self._changed: set[int] = set()
         self._version = 0
         self._last_rows = self._profile_rows = 0
+        # The timer and the background may do the same stage at once: an older total must not be written over a newer
+        # one, nor an older profile be taken after a newer one.
+        self._flushing, self._pulling = asyncio.Lock(), asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self.flushing = Pulse("flush", self.flush, self.flush_period, router.rng)
         self.pulling = Pulse("pull", self.pull, self.pull_period, router.rng)
@@ -76,6 +83,10 @@ class Sync:
         """Seconds since the merge of the profiles in use; None before the first pull that found any."""
         return None if self.merged_at is None else max(0.0, now - self.merged_at)
 
+    def stale_s(self, now: float) -> float:
+        """The same, counted from our own start while no profiles were ever found; 0 where nothing is shared."""
+        return max(0.0, now - (self.merged_at or self._began_at)) if self.store.shared else 0.0
+
     def flush_period(self) -> float:
         """Seconds between two flushes: longer with more instances, so that together they stay below ROWS_PER_S."""
         return max(FLUSH_S, self.live * self._last_rows / ROWS_PER_S)
@@ -93,6 +104,10 @@ class Sync:
 
     async def flush(self) -> None:
         """Write own totals where they have changed. What fails is in the next flush."""
+        async with self._flushing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         tracker, clock = self.router.tracker, self.router.clock
         self._version = max(self._version + 1, int(1000 * clock.now()))
         now = self._version / 1000
@@ -119,10 +134,12 @@ class Sync:
     async def pull(self) -> None:
         """Take what everybody learned, and the orders of operators. Those that are known hold until they expire."""
         try:
-            await self._pull_profiles()
+            async with self._pulling:
+                await self._pull_profiles()
             self.orders = await self.store.overrides(self.router.clock.now())
         finally:
             self._obey()
+            self._tell_age()
 
     async def homes(self) -> None:
         """Run errands about users' homes. Those that fail are put off."""
@@ -171,6 +188,14 @@ class Sync:
                 else:
                     known.setdefault(d, Sketch(learned.at)).merge_model_part(learned)
         return known
+
+    def _tell_age(self) -> None:
+        """Once a minute while profiles are old; an alert reads the line."""
+        now = self.router.clock.now()
+        age = self.stale_s(now)
+        if age > OLD_S and now - self._told_at >= OLD_S:
+            self._told_at = now
+            LOG.warning("the shared profiles are %.0f s old: does the timer refresh_profiles run?", age)
 
     def _obey(self) -> None:
         now, index = self.router.clock.now(), self.router.tracker.index

@@ -7,6 +7,7 @@ distribution is half as wide as the upper. `at` holds the level, the prompt and 
 from __future__ import annotations
 
 import math
+from math import erf, log  # by name: called for every candidate of every request
 from typing import NamedTuple
 
 SHIFT = 0.2  # the level is a mean of residuals; the median lies this many spreads below it
@@ -14,7 +15,6 @@ PROMPT_SCALE, PROMPT_BASE = 20_000.0, 1_000.0  # TTFT grows with 1 + tokens / 20
 _PROMPT_AT_BASE = 1 + PROMPT_BASE / PROMPT_SCALE
 # How long an answer will be is known to a factor e^(0.38 z), three Gauss-Hermite points
 LENGTH_POINTS = ((math.exp(-0.38 * math.sqrt(3)), 1 / 6), (1.0, 2 / 3), (math.exp(0.38 * math.sqrt(3)), 1 / 6))
-_KNOWN_LENGTH = ((1.0, 1.0),)
 _ROOT_HALF = math.sqrt(0.5)
 
 
@@ -48,12 +48,19 @@ def below(z: float) -> float:
 
 def within(rest: float, at: float, spread: float, answer: float) -> float:
     """P(first token, and then `answer` seconds of generation of unknown length, within `rest` seconds)."""
+    scale = _ROOT_HALF / spread
+    if not answer:
+        if rest <= 0:
+            return 0.0
+        z = (log(rest) - at) * scale
+        return 0.5 + 0.5 * erf(z if z > 0 else 2 * z)
     p = 0.0
-    for factor, weight in LENGTH_POINTS if answer else _KNOWN_LENGTH:
+    for factor, weight in LENGTH_POINTS:
         left = rest - answer * factor
-        if left > 0:
-            z = (math.log(left) - at) / spread
-            p += weight * (0.5 + 0.5 * math.erf(_ROOT_HALF * z if z > 0 else 2 * _ROOT_HALF * z))
+        if left <= 0:
+            break  # the other points are for longer answers still
+        z = (log(left) - at) * scale
+        p += weight * (0.5 + 0.5 * erf(z if z > 0 else 2 * z))
     return p
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from routing.engine.exchange import Exchange
 from routing.engine.router import LatencyRouter
-from routing.engine.sync import Sync
+from routing.engine.sync import OLD_S, Sync
 from routing.errors import AttemptError, StoreUnavailable
 from routing.outcome import Outcome
 from routing.ports import Store
@@ -19,7 +19,6 @@ from routing.web.measurements import Answered, Measurements
 from routing.web.metrics import Metrics
 from routing.web.wire import Bodies
 
-OLD_PROFILES_S = 60.0  # merged every 10 s
 GEO = "x-router-geo"  # written over by a rule of Front Door
 LOG = logging.getLogger("routing.requests")
 
@@ -54,6 +53,7 @@ class Edge:
 
     async def refresh(self) -> None:
         """Share what was learned here, merge it, and take back what everybody learned."""
+        self.sync.start()  # an instance of the timer's own serves no requests, and shares all the same
         await self.sync.merging.beat()
 
     async def purge(self) -> None:
@@ -67,11 +67,11 @@ class Edge:
 
     def troubles(self) -> list[str]:
         """What a person should mend, as it is now."""
-        age = self.sync.age(self.router.clock.now())
+        age = self.sync.stale_s(self.router.clock.now())
         now = []
         if not self.sync.available:
             now.append("the shared store does not answer: requests are served from memory, and nothing is shared")
-        if self.store.shared and age is not None and age > OLD_PROFILES_S:
+        if age > OLD_S:
             now.append(f"the shared profiles are {age:.0f} s old: does the timer refresh_profiles run?")
         return [*self.warnings, *now]
 

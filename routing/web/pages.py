@@ -69,7 +69,8 @@ def route(edge: Edge, request: Request, raw: bytes) -> Any:
     parsed, caller = openai_chat.parse(body), edge.admit(request.headers)
     country = edge.country(request.headers)
     asked = asking.request(parsed, request.headers, router.fleet, router.lengths, caller, openai_chat.DIALECT, country)
-    return {"object": "router.decision", **router.decide(router.with_home(asked).ask).as_dict()}
+    decision = router.decide(router.with_home(asked).ask).as_dict()
+    return {"object": "router.decision", **decision, "overrides": [order._asdict() for order in edge.sync.orders]}
 
 
 def models(edge: Edge, request: Request, raw: bytes) -> Any:
@@ -117,12 +118,25 @@ def metrics(edge: Edge, request: Request, raw: bytes) -> str:
     return edge.metrics.text(edge.sync, edge.measurements.counts)
 
 
-def healthz() -> Response:
+class Sign(Response):
+    """A sign of life: small, for anybody, and asked for more often than anything else."""
+
+    def __init__(self, request: Request, status: int, media_type: str, content: bytes) -> None:
+        super().__init__(content, status, media_type=media_type)
+        self._request = request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, and leave nothing in the worker's memory."""
+        forget(self._request.headers)
+        await super().__call__(scope, receive, send)
+
+
+def healthz(request: Request) -> Response:
     """Alive: touches no store and no provider."""
-    return Response(status_code=200, media_type="text/plain", content=b"ok\n")
+    return Sign(request, 200, "text/plain", b"ok\n")
 
 
-def readyz(edge: Edge) -> Response:
+def readyz(edge: Edge, request: Request) -> Response:
     """Ready while one deployment can be routed to. Degraded, and why, where something should be mended."""
     routable = sum(provider is not None for provider in edge.router.providers)
     status = "draining" if edge.draining else "ready" if routable else "no_deployment"
@@ -138,7 +152,7 @@ def readyz(edge: Edge) -> Response:
         "warnings": warnings,
     }
     ok = status in ("ready", "degraded")
-    return Response(status_code=200 if ok else 503, media_type="application/json", content=dumps(body))
+    return Sign(request, 200 if ok else 503, "application/json", dumps(body))
 
 
 def _hints_as_request(raw: bytes) -> bytes:

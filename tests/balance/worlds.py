@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.routing.calls import Record
 from bench.routing.deployments import STEP_S, Deployments
 from bench.routing.scenario import Scenario
-from bench.routing.simulation import Record, Simulation
+from bench.routing.simulation import Simulation
 from bench.routing.traces import Floats
 from bench.routing.world import STREAMING, UP, Capacity, World
 from routing.policy import POLICIES

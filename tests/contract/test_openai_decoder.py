@@ -1,4 +1,4 @@
-"""Our decoder of event streams beside the openai SDK's own: the same events of every valid stream, however it is cut."""
+"""Our decoder of event streams beside the openai SDK's own: the same events of every valid stream, cut anywhere."""
 
 from __future__ import annotations
 

@@ -16,7 +16,19 @@ from tests.harness.eventually import eventually
 from tests.harness.leaks import no_leaks
 from tests.harness.script import CLOSE, HANG, RESET, Script
 from tests.harness.upstream import Upstream
-from tests.harness.wire import EVENT_STREAM, JSON, Header, chunk, chunked, comment, event, head, stream, stream_head
+from tests.harness.wire import (
+    CHUNKED,
+    EVENT_STREAM,
+    JSON,
+    Header,
+    chunk,
+    chunked,
+    comment,
+    event,
+    head,
+    stream,
+    stream_head,
+)
 from tests.harness.wire import whole as whole_body
 
 HTML: Header = ("content-type", "text/html; charset=utf-8")
@@ -55,6 +67,17 @@ async def test_what_is_no_answer_is_a_protocol_error(wire: Wire, script: Script,
         with pytest.raises(ProtocolError):
             await whole(await asked.open(stream=stream))
         assert len(upstream.hits) == 1
+
+
+@both
+async def test_what_is_no_event_stream_is_refused_by_its_headers(wire: Wire) -> None:
+    """Whatever it goes on to say, and without waiting for it."""
+    for kind in (HTML, JSON):
+        script: Script = [head(200, [kind, CHUNKED]), *chunked([*wire.opening, *wire.closing]), HANG]
+        async with Upstream(script) as upstream, no_leaks(), endpoint(wire.kind, upstream.url) as asked:
+            with pytest.raises(ProtocolError):
+                await asked.open()
+            await (await upstream.hit()).aborted.wait()
 
 
 @both

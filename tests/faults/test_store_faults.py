@@ -113,9 +113,10 @@ async def test_d2_a_throttled_store_is_left_alone_after_one_retry(status: int, r
 
 
 async def test_d2_a_slow_store_is_given_up(proxy: FaultProxy, origin: str) -> None:
+    """After CALL_S, whatever the SDK would wait for."""
     proxy.latency_s = 5.0
     async with on(proxy.port) as store:
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable, match="did not answer in time"):
             await store.flush(origin, "i", 1, {"a": learned()}, NOW)
         proxy.latency_s = 0.0
         await proxy.reset()

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import uvicorn
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from routing.engine.router import LatencyRouter
@@ -114,7 +115,9 @@ class Served:
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         page = PAGES.get(scope["path"])
-        answer = ChatResponse(self.edge, request) if page is None else Page(self.edge, request, page)
+        answer: Response = ChatResponse(self.edge, request) if page is None else Page(self.edge, request, page)
+        if scope["path"] == "/healthz":
+            answer = pages.healthz(request)
         await answer(scope, receive, send)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,36 @@ async def test_no_route_is_hidden_by_the_web_framework(http: aiohttp.ClientSessi
     """FastAPI answers /docs, /redoc and /openapi.json before any function: none of ours may be one of them."""
     framework = {"/docs", "/redoc", "/openapi.json"}
     assert not framework & {path for _, path in ROUTES}
+
+
+async def test_what_frontends_measure_is_the_last_mile_of_their_users(http: aiohttp.ClientSession) -> None:
+    """The header tells what the router saw; the frontend waited 80 ms longer, in the user's region."""
+    body = {"model": "gpt", "messages": MESSAGES, "max_tokens": 5, "routing": {"user_region": "westus"}}
+    for _ in range(5):
+        async with http.post("/v1/chat/completions", json=body) as response:
+            request_id, ttft_ms = response.headers["x-request-id"], float(response.headers["x-router-ttft-ms"])
+            await response.read()
+        report = {"request_id": request_id, "ttft_ms": ttft_ms + 80, "total_ms": ttft_ms + 500}
+        async with http.post("/v1/measurements", json=report) as response:
+            assert response.status == 200
+            assert (await response.json())["recorded"] is True
+    async with http.get("/v1/profiles") as response:
+        assert (await response.json())["last_mile_ms"] == {"westus": pytest.approx(80, abs=1)}
+    async with http.post("/v1/measurements", json={"request_id": 5}) as response:
+        assert response.status == 400
+        assert (await response.json())["error"]["param"] == "request_id"
+    async with http.post("/v1/measurements", data=b"x" * 70_000) as response:
+        assert response.status == 413
+
+
+async def test_metrics_are_prometheus_text(client: openai.AsyncOpenAI, http: aiohttp.ClientSession) -> None:
+    await client.chat.completions.create(model="gpt", messages=MESSAGES, max_tokens=5)
+    async with http.get("/metrics") as response:
+        assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        text = await response.text()
+    assert re.search(r'^router_requests_total\{status="200",outcome="ok"\} [1-9]', text, re.MULTILINE)
+    assert re.search(r"^router_overhead_seconds_count [1-9]", text, re.MULTILINE)
+    assert KEY not in text
 
 
 # ---------------------------------------------------------------------- what is learned, and what is avoided

@@ -151,6 +151,8 @@ async def test_an_order_is_obeyed_in_every_region_and_lifted_again(
         return not any("ops" in why for why in await excluded())
 
     await within(ORDER_S, "obeyed", obeyed)
+    shown = (await running.post(1, "/v1/route", {}))["overrides"]
+    assert [(order["deployment"], order["state"], order["author"]) for order in shown] == [(name, "disable", "ops")]
     assert await asyncio.to_thread(override.main, ["list"], environment) == 0
     assert "by ops (a test)" in capsys.readouterr().out
     assert await asyncio.to_thread(override.main, ["lift", name], environment) == 0

@@ -15,7 +15,7 @@ from routing.engine.pulse import LONGEST_S, Pulse
 from routing.engine.sync import FLUSH_S, MERGE_S, PULL_S, Sync
 from routing.errors import StoreUnavailable
 from routing.latency.profile import profiles
-from routing.latency.sums import COLUMNS, TAU_S
+from routing.latency.sums import COLUMNS, TAU_S, WIDE_N
 from routing.ports import Override
 from routing.store import codec, keys
 from routing.store.memory import MemoryStore, MemoryTables
@@ -248,6 +248,27 @@ async def test_a_lost_answer_is_written_again_and_counted_once(tables: Away, sha
     assert len(await shared.flushed("eastus", NOW)) == 1
 
 
+async def test_an_older_total_is_never_written_over_a_newer_one(tables: Away, shared: SharedStore) -> None:
+    """The timer and the background flush at once, and the first write is the slower one."""
+    me, gate, write = Instance(shared), asyncio.Event(), tables.upsert
+
+    async def slow(*args: Any) -> None:
+        tables.upsert = write  # type: ignore[method-assign]
+        await gate.wait()
+        await write(*args)
+
+    tables.upsert = slow  # type: ignore[method-assign]
+    me.answer()
+    first = asyncio.create_task(me.sync.flush())
+    await asyncio.sleep(0)
+    me.answer()
+    second = asyncio.create_task(me.sync.flush())
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(first, second)
+    assert [round(total.learned.sums[WIDE_N]) for total in await shared.flushed("eastus", NOW)] == [2]
+
+
 async def test_no_news_no_write(tables: Away, shared: SharedStore) -> None:
     me = Instance(shared)
     me.answer()
@@ -299,6 +320,22 @@ async def test_instances_are_counted_from_the_profiles(shared: SharedStore) -> N
     crew[0].clock.at += sharing.LIVE_S + 1
     await crew[0].sync.pull()
     assert crew[0].sync.live == 1
+
+
+async def test_profiles_that_nobody_merges_are_told_once_a_minute(
+    shared: SharedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where there never were any: the timer may never have run."""
+    shared.shared = True
+    merged, never = Instance(shared, "eastus"), Instance(shared, "westus")
+    await merged.sync.refresh()
+    for second in range(0, 200, 5):
+        for me in (merged, never):
+            me.clock.at = NOW + second
+            await me.sync.pull()
+    told = [record.getMessage() for record in caplog.records if "profiles are" in record.getMessage()]
+    assert told == [f"the shared profiles are {age} s old: does the timer refresh_profiles run?"
+                    for age in (65, 65, 125, 125, 185, 185)]  # fmt: skip
 
 
 # ---------------------------------------------------------------------- orders

@@ -45,7 +45,8 @@ def test_the_old_floor_holds_through_the_next_window() -> None:
     assert floor.add(0.09, WINDOW_S + 1) == 0.02
 
 
-def test_after_hours_of_silence_the_old_floor_is_forgotten() -> None:
-    floor = NetworkFloor(0.08)
-    floor.add(0.02, 0.0)
-    assert floor.add(0.09, 7_200.0) == 0.09
+def test_after_two_windows_of_silence_the_old_floor_is_forgotten() -> None:
+    for silence, value in ((2 * WINDOW_S, 0.02), (2 * WINDOW_S + 1, 0.09), (7_200.0, 0.09)):
+        floor = NetworkFloor(0.08)
+        floor.add(0.02, 0.0)
+        assert floor.add(0.09, silence) == value

@@ -227,10 +227,11 @@ def test_a_whole_answer_as_predicted_changes_nothing_but_the_doubt() -> None:
     assert (b.level, b.pace, b.samples) == pytest.approx((0.0, PACE_S, 1.0))
 
 
-def test_a_whole_answer_of_one_token_tells_no_pace() -> None:
+@pytest.mark.parametrize(("tokens", "told"), [(0, False), (1, False), (2, True)])
+def test_a_whole_answer_of_one_token_tells_no_pace(tokens: int, told: bool) -> None:
     t = tracker()
-    t.whole(0, NOW, 30.0, 1_000, 1)
-    assert t.belief(0, NOW).pace == pytest.approx(PACE_S)
+    t.whole(0, NOW, 30.0, 1_000, tokens)
+    assert (t.belief(0, NOW).pace > 2 * PACE_S) is told
     assert t.belief(0, NOW).level > 0.5
 
 

@@ -27,6 +27,7 @@ class Scripted:
     def __init__(self, hedge_s: float | None = None, patience_s: float = math.inf, probability: float = 1.0) -> None:
         self.hedge_s, self.patience_s, self.probability = hedge_s, patience_s, probability
         self.chosen: list[tuple[tuple[int, ...], float | None, bool]] = []  # candidates, time left, retry
+        self.told: list[tuple[str, float]] = []  # question, time left
 
     def choose(
         self, view: View, ask: Ask, candidates: Sequence[int], left: float | None, now: float, rng: Random, retry: bool
@@ -40,14 +41,17 @@ class Scripted:
         return [Score(d, self.probability, self.probability, 0.5, 2.5, 0.0, 0.0) for d in candidates]
 
     def hedge_after(self, view: View, ask: Ask, choice: Choice, left: float, now: float) -> float | None:
+        self.told.append(("hedge_after", left))
         return None if choice.second is None else self.hedge_s
 
     def hedge(
         self, view: View, ask: Ask, primary: int, age: float, candidates: Sequence[int], left: float, now: float
     ) -> int | None:
+        self.told.append(("hedge", left))
         return candidates[0] if candidates else None
 
     def patience(self, view: View, ask: Ask, deployment: int, second: int | None, left: float) -> float:
+        self.told.append(("patience", left))
         return min(self.patience_s, left)
 
 

@@ -21,10 +21,10 @@ from routing.plan import (
     Tick,
     WakeAt,
 )
-from routing.plan.plan import CEILING_S
+from routing.plan.plan import CEILING_S, NO_TARGET_PATIENCE
 from routing.request import Ask
 from tests.unit.fleets import deployment, view
-from tests.unit.plan.life import ask, scripted
+from tests.unit.plan.life import Life, Scripted, abc, ask, scripted
 
 FAILED = ServerError("500")
 
@@ -91,6 +91,23 @@ def test_a_request_that_comes_too_late_is_sent_nowhere(asked: Ask, code: str) ->
     assert isinstance(end, GiveUp)
     assert life.error.code == code
     assert life.called == []
+
+
+@pytest.mark.parametrize(("target_s", "hedge_left"), [(8.0, 6.0), (None, NO_TARGET_PATIENCE)])
+def test_the_policy_is_told_what_is_left_to_the_target_and_to_the_deadline(
+    target_s: float | None, hedge_left: float
+) -> None:
+    """From now, for hedges to the target, for patience to the end. The script's own target is 1 s from the send."""
+    policy = Scripted(hedge_s=0.5)
+    life = Life(abc(), ask(target_s=target_s, deadline_s=30.0), policy, started_at=50.0)
+    life.on(Start(), 52.0)
+    life.on(Tick(), 52.5)
+    assert policy.told == [
+        ("patience", 28.0),
+        ("hedge_after", hedge_left),
+        ("hedge", hedge_left - 0.5),
+        ("patience", 27.5),
+    ]
 
 
 def test_our_own_time_out_counts_as_a_failure_of_the_deployment() -> None:

@@ -227,9 +227,9 @@ def test_with_a_price_goal_the_cheapest_that_meets_the_target_is_taken() -> None
     assert (choice.score.deployment, choice.reason) == (1, "cheapest_meeting_slo")
 
 
-@pytest.mark.parametrize(("percentile", "chosen"), [(86.0, 1), (87.0, 0)])
+@pytest.mark.parametrize(("percentile", "chosen"), [(80.0, 1), (93.0, 0)])
 def test_the_target_is_met_at_the_callers_percentile(percentile: float, chosen: int) -> None:
-    """b meets 0.7 s with a probability of 0.867, a of 0.987."""
+    """b meets 0.7 s with a probability of 0.87, a of 0.99."""
     asked = ask(cheapest=True, percentile=percentile)
     assert POLICY.choose(priced(), asked, range(3), 0.7, NOW, Random(1), False).score.deployment == chosen
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from random import Random
+from statistics import NormalDist
 
 import pytest
 
-from routing.latency.prediction import ttft_at
+from routing.latency.prediction import ttft_at, within
 from routing.policy.slo import (
     EARLIEST_HEDGE_S,
     HEDGE_PRICE,
@@ -35,6 +36,24 @@ def test_a_hedge_is_planned_where_the_first_call_may_miss_and_the_second_may_not
     moment = planned(measured(700.0, 200.0), ask(), 0.9)
     assert moment is not None
     assert EARLIEST_HEDGE_S <= moment < 0.9
+
+
+@pytest.mark.parametrize(("first_ms", "second_ms"), [(700.0, 200.0), (500.0, 500.0), (900.0, 400.0)])
+@pytest.mark.parametrize("left", [0.6, 0.9, 1.5])
+def test_the_planned_moment_is_where_a_call_buys_most(first_ms: float, second_ms: float, left: float) -> None:
+    """Of 30 ms and nine points of the first call's wait: P(miss) P(the second makes it then) - price P(silent)."""
+    seen, phi = measured(first_ms, second_ms), NormalDist().cdf
+    first, second = seen.tracker.beliefs
+    miss = 1 - within(left - NET_S, first.at, first.spread, 0.0)
+    gains: dict[float | None, float] = {None: 0.0}
+    for z in (None, -1, -0.5, 0, 0.4, 0.8, 1.2, 1.6, 2, 2.5):
+        t = EARLIEST_HEDGE_S if z is None else NET_S + ttft_at(z, first.at, first.spread)
+        silent = 1.0 if z is None else 1 - phi(z)
+        if t < left:
+            rescue = within(left - t - NET_S, second.at, second.spread, 0.0)
+            gains[t] = miss * rescue - HEDGE_PRICE * silent
+    best = max(gains, key=lambda t: gains[t])
+    assert planned(seen, ask(), left) == (best if best is None else pytest.approx(best))
 
 
 def test_a_hedge_is_never_planned_within_thirty_milliseconds() -> None:
@@ -80,6 +99,25 @@ def test_a_hedge_is_not_sent_where_the_first_call_will_still_make_it() -> None:
     assert POLICY.hedge(measured(700.0, 200.0), ask(), 0, 0.1, (1,), 30.0, NOW) is None
 
 
+@pytest.mark.parametrize("age", [0.001, 0.2, 0.5, 0.8])
+@pytest.mark.parametrize("left", [0.1, 0.4, 1.0])
+def test_a_hedge_is_worth_the_miss_that_silence_makes_likely_times_the_rescue(age: float, left: float) -> None:
+    """P(miss | silent until now) x P(the other makes it): exactly there lies the price at which it is not sent."""
+    seen = measured(700.0, 200.0)
+    b, phi = seen.tracker.beliefs[0], NormalDist().cdf
+
+    def later_than(seconds: float) -> float:
+        z = (math.log(seconds) - b.at) / b.spread if seconds > 0 else -math.inf
+        return 1 - phi(z if z > 0 else 2 * z)
+
+    miss = later_than(age + left - NET_S) / later_than(age - NET_S)
+    worth = miss * POLICY.score(seen, ask(), (1,), left, NOW)[0].probability
+    for content in (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0):
+        seen.hedges.content = content
+        sent = POLICY.hedge(seen, ask(), 0, age, (1,), left, NOW)
+        assert (sent == 1) == (worth >= HEDGE_PRICE * 2 ** (1 - 2 * content / 4))
+
+
 def test_a_hedge_goes_to_the_best_other() -> None:
     assert POLICY.hedge(measured(700.0, 900.0, 200.0), ask(), 0, 0.5, (1, 2), 0.4, NOW) == 2
 
@@ -103,7 +141,7 @@ def test_hedges_are_dear_when_the_purse_is_empty_and_cheap_when_it_is_full() -> 
 
 
 # ---------------------------------------------------------------------- patience
-def test_a_silent_call_is_given_up_after_twice_its_99_percent_point() -> None:
+def test_a_silent_call_is_given_up_after_a_multiple_of_its_99_percent_point() -> None:
     seen = measured(500.0)
     b = seen.tracker.beliefs[0]
     expected = PATIENCE * (NET_S + ttft_at(2.3263, b.at, b.spread))

@@ -155,7 +155,7 @@ def test_a_stream_of_two_answers_is_complete_when_both_are() -> None:
 
 def test_what_comes_after_an_answers_finish_is_dropped() -> None:
     before = choice(0, content="a") + choice(1, content="b") + choice(0, "stop")
-    piece, _ = fed(before, choice(0, content="more"), choice(1, content="c"))
+    piece, _ = fed(before, choice(0, content="more"), choice(0, content="and more"), choice(1, content="c"))
     assert piece.raw == before + choice(1, content="c")
     assert (piece.content, piece.finish) == (3, "stop")
 
