@@ -16,6 +16,7 @@ from tests.harness.tls import Authority
 from tests.harness.upstream import Upstream
 
 A = Chat("A")
+kinds = pytest.mark.parametrize("kind", ["azure_openai", "claude_foundry"])
 
 
 async def not_connected(url: str, kind: str = "azure_openai") -> ConnectFailed:
@@ -26,13 +27,15 @@ async def not_connected(url: str, kind: str = "azure_openai") -> ConnectFailed:
     return failure.value
 
 
-async def test_a_port_that_refuses_is_a_failed_connection() -> None:
+@kinds
+async def test_a_port_that_refuses_is_a_failed_connection(kind: str) -> None:
     with ports.refused() as port:
-        await not_connected(f"http://127.0.0.1:{port}")
+        await not_connected(f"http://127.0.0.1:{port}", kind)
 
 
-async def test_a_name_that_does_not_resolve_is_a_failed_connection() -> None:
-    await not_connected("http://resource.invalid")
+@kinds
+async def test_a_name_that_does_not_resolve_is_a_failed_connection(kind: str) -> None:
+    await not_connected("http://resource.invalid", kind)
 
 
 async def test_a_port_that_does_not_accept_is_a_failed_connection_after_the_connect_timeout() -> None:
@@ -42,9 +45,10 @@ async def test_a_port_that_does_not_accept_is_a_failed_connection_after_the_conn
     assert isinstance(failure.__cause__, aiohttp.ConnectionTimeoutError)
 
 
-async def test_tls_to_a_plain_port_is_a_failed_connection() -> None:
+@kinds
+async def test_tls_to_a_plain_port_is_a_failed_connection(kind: str) -> None:
     async with Upstream() as upstream:
-        await not_connected(upstream.url.replace("http://", "https://"))
+        await not_connected(upstream.url.replace("http://", "https://"), kind)
 
 
 async def test_a_certificate_of_an_unknown_authority_is_a_failed_connection() -> None:

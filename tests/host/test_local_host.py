@@ -394,6 +394,8 @@ async def refused(port: int) -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except ConnectionRefusedError:
             return
+        except ConnectionResetError:
+            continue  # it was just closing
         writer.close()
 
 
