@@ -21,6 +21,7 @@ SETTINGS = (
     "ROUTER_FRONT_DOOR_ID",
     "ROUTER_STORE_ACCOUNT",
     "ROUTER_STORE_CONNECTION",
+    "ROUTER_SAMPLE_LOG",
     "AZURE_CLIENT_ID",
 )
 
@@ -40,6 +41,7 @@ class Settings:
     store_account: str = ""  # table endpoint of the shared store, by identity
     store_connection: str = field(default="", repr=False)  # connection string of Azurite
     client_id: str | None = None
+    sample_log: Path | None = None
 
 
 def read(environment: Mapping[str, str], folder: Path) -> Settings:
@@ -56,6 +58,7 @@ def read(environment: Mapping[str, str], folder: Path) -> Settings:
         store_account=_store(environment),
         store_connection=environment.get("ROUTER_STORE_CONNECTION", "").strip(),
         client_id=environment.get("AZURE_CLIENT_ID") or None,
+        sample_log=folder / environment["ROUTER_SAMPLE_LOG"] if environment.get("ROUTER_SAMPLE_LOG") else None,
     )
 
 

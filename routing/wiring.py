@@ -30,6 +30,7 @@ from routing.store.shared import SharedStore
 from routing.store.table_storage import TableStorage
 from routing.web.auth import Keys
 from routing.web.edge import Edge
+from routing.web.sample_log import SampleLog
 
 if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
@@ -64,7 +65,8 @@ def assemble(folder: Path) -> Edge:
         rng=Random(),
     )
     store = _store(settings, clock, credential)
-    edge = Edge(router, settings, Keys(settings.keys), store, _warnings(fleet, settings, disabled))
+    samples = None if settings.sample_log is None else SampleLog(settings.sample_log, region)
+    edge = Edge(router, settings, Keys(settings.keys), store, _warnings(fleet, settings, disabled), samples=samples)
     for warning in edge.warnings:
         LOG.warning("%s", warning)
     _after_indexing(

@@ -17,6 +17,7 @@ from routing.settings import Settings
 from routing.web.auth import Keys, came_through
 from routing.web.measurements import Answered, Measurements
 from routing.web.metrics import Metrics
+from routing.web.sample_log import SampleLog
 from routing.web.wire import Bodies
 
 GEO = "x-router-geo"  # written over by a rule of Front Door
@@ -35,6 +36,7 @@ class Edge:
     bodies: Bodies = field(default_factory=Bodies)
     draining: bool = False
     metrics: Metrics = field(default_factory=Metrics)
+    samples: SampleLog | None = None
     sync: Sync = field(init=False)
     measurements: Measurements = field(init=False)
 
@@ -88,6 +90,8 @@ class Edge:
         self.router.learn(exchange)
         outcome = exchange.outcome(status)
         self.metrics.saw(outcome)
+        if self.samples is not None:
+            self.samples.saw(exchange, outcome)
         if exchange.first_at:
             ttft_ms = 1000 * (exchange.first_at - exchange.received_at)
             answered = Answered(outcome.caller, exchange.request.user_region, ttft_ms)

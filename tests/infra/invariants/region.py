@@ -13,7 +13,7 @@ from tests.infra.invariants import models
 
 # Not set in Azure: the templates read fleet.json, so the app must read the same one and not another; and a connection
 # string, which holds a key, is for the storage emulator of a developer's machine only.
-NOT_IN_AZURE = {"ROUTER_FLEET", "ROUTER_STORE_CONNECTION"}
+NOT_IN_AZURE = {"ROUTER_FLEET", "ROUTER_STORE_CONNECTION", "ROUTER_SAMPLE_LOG"}
 OF_THE_HOST = re.compile(r"AzureWebJobsStorage__|APPLICATIONINSIGHTS_")
 # Settings that Flex Consumption takes from functionAppConfig; as settings they are refused or ignored.
 NOT_ON_FLEX = re.compile(r"FUNCTIONS_WORKER_RUNTIME|FUNCTIONS_EXTENSION_VERSION|WEBSITE_|AzureWebJobsStorage$|SCM_")
