@@ -30,7 +30,7 @@ test: check contract host store  ## everything that must pass before a change la
 
 check: $(READY)  ## lint, types, floors, unit and property tests: seconds
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && .venv/bin/lint-imports --no-cache
-	@$(PY) -m pytest tests/unit tests/property tests/infra
+	@$(PY) -m pytest tests/unit tests/property tests/balance tests/infra
 
 contract: $(READY)  ## the real SDKs and wire formats over loopback sockets
 	@$(PY) -m pytest tests/contract

@@ -8,7 +8,7 @@ from random import Random
 from typing import cast
 
 from bench.routing.adapter import SimulatedAsk
-from bench.routing.deployments import STEP_S, Z90
+from bench.routing.deployments import Z90
 from bench.routing.simulation import Simulation
 from bench.routing.world import STREAMING
 from routing.latency.prediction import LENGTH_POINTS
@@ -67,7 +67,7 @@ class Looking:
     def _wait(self, i: int, d: int, at: float) -> float | None:
         """Seconds in the queue of d for a call that arrives at `at`; None if it would be refused."""
         servers, world = self._servers, self._world
-        if world.down[int(at / STEP_S), d]:
+        if world.down[self._servers.step(at), d]:
             return None
         if servers.tokens_per_s[d] < math.inf:
             wanted = min(servers.token_burst[d], float(world.tokens_in[i] + world.hint[i]))
@@ -96,7 +96,7 @@ class Clairvoyant(Looking):
             rtt = self._rtt(i, d)
             at = now + rtt / 2
             wait = self._wait(i, d, at)
-            if wait is None or world.u_err[i, d] < world.errors[int(at / STEP_S), d]:
+            if wait is None or world.u_err[i, d] < world.errors[self._servers.step(at), d]:
                 continue
             if world.u_break[i] < world.break_share[d]:
                 continue
@@ -120,7 +120,7 @@ class StateOracle(Looking):
         best, chosen, probability = -math.inf, candidates[0], 0.0
         for d in candidates:
             rtt = self._rtt(i, d)
-            step = int((now + rtt / 2) / STEP_S)
+            step = self._servers.step(now + rtt / 2)
             wait = self._wait(i, d, now + rtt / 2)
             if wait is None:
                 continue

@@ -49,10 +49,15 @@ def hit_rates(runs: Sequence[Run], policies: Sequence[str], scenarios: Sequence[
 def costs(runs: Sequence[Run], policies: Sequence[str]) -> str:
     """What else happened, means over all scenarios and seeds."""
     rows = [
-        [policy, *(format(factor * mean(runs, policy, name), form) for name, _, factor, form in COSTS)]
+        [policy, *(_shown(factor * mean(runs, policy, name), form) for name, _, factor, form in COSTS)]
         for policy in policies
     ]
     return markdown(["mean of all scenarios", *(title for _, title, _, _ in COSTS)], rows)
+
+
+def _shown(value: float, form: str) -> str:
+    """Nothing where nothing was measured: without an incident there is no recovery."""
+    return "" if math.isnan(value) else format(value, form)
 
 
 def mean(runs: Sequence[Run], policy: str, measure: str, scenario: str | None = None) -> float:

@@ -47,14 +47,19 @@ class Servers:
         self._low: list[list[float]] = fleet.sigma_low.tolist()
         self._up: list[list[float]] = fleet.sigma_up.tolist()
         self._tail: list[list[float]] = fleet.sigma_tail.tolist()
+        self._last_step = len(self._log_ttft) - 1
         self._prompt_scale: list[float] = fleet.prompt_scale.tolist()
         self._tokens_in: list[float] = world.tokens_in.tolist()
         self._cold_start_s = world.scenario.cold_start_s
 
+    def step(self, now: float) -> int:
+        """The row of the grid that holds at `now`: what still runs after its end finds all as it was there."""
+        return min(int(now / STEP_S), self._last_step)
+
     # ------------------------------------------------------------------ the latency law
     def service(self, i: int, d: int, now: float) -> tuple[float, float]:
         """(TTFT without network, seconds per token) that request i gets on deployment d if it starts now."""
-        step, z = int(now / STEP_S), float(self.world.z_ttft[i, d])
+        step, z = self.step(now), float(self.world.z_ttft[i, d])
         if z < 0:
             x = self._low[step][d] * z
         elif z < Z90:

@@ -17,7 +17,6 @@ import numpy as np
 
 from bench.routing.adapter import Asks, AskSource, fleet_of
 from bench.routing.calls import DEAD, DONE, QUEUED, SERVING, Call, Record
-from bench.routing.deployments import STEP_S
 from bench.routing.instances import Instance, SharedStore
 from bench.routing.places import REGIONS
 from bench.routing.servers import Servers
@@ -180,7 +179,7 @@ class Simulation:
         """A call reaches its deployment."""
         if call.state == DEAD:
             return
-        i, d, step, servers = call.request, call.d, int(now / STEP_S), self.servers
+        i, d, step, servers = call.request, call.d, self.servers.step(now), self.servers
         down = self._down[step][d]
         if down == HANGS:
             return

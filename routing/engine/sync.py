@@ -27,6 +27,8 @@ FLUSH_S, MERGE_S, PULL_S, HOMES_S = 5.0, 10.0, 5.0, 1.0
 ROWS_PER_S = 800.0
 READS_PER_S = 1_500.0  # rows of one region's profiles that all instances together read in a second, at most
 OLD_S = 60.0  # profiles that were not merged for so long are a fault: merges are 10 s apart
+# A write whose answer never came may still be carried out: Table Storage gives up after 30 s, and so may a gateway before it
+LATE_S = 60.0
 LIVE_S = 180.0  # an instance whose newest flush is older is counted no more
 ERRANDS = 32  # of users' homes at a beat
 FOLDS_A_TURN = 200  # totals added up before other tasks of the loop run
@@ -47,6 +49,7 @@ class Sync:
         self.orders: Sequence[Override] = ()
         self._own: dict[int, Sketch] = {}
         self._changed: set[int] = set()
+        self._doubtful: dict[int, float] = {}  # deployments in a write of unknown outcome, and when it can come no more
         self._version = 0
         self._last_rows = self._profile_rows = 0
         # The timer and the background may do the same stage at once: an older total must not be written over a newer
@@ -114,15 +117,24 @@ class Sync:
         for d, news in tracker.flush(now).items():
             self._own.setdefault(d, Sketch(now)).merge(news)
             self._changed.add(d)
-        changed = sorted(self._changed)
-        if not changed:
-            return
-        names = self.router.fleet.deployments
-        totals = {names[d].id: self._own[d].learned(now, tracker.network[d].measured) for d in changed}
-        await self.store.flush(self.origin, self.instance, self._version, totals, now)
-        self._changed.difference_update(changed)
-        self._last_rows = len(changed)
-        self.rows_written += len(changed)
+        written = sorted(self._changed | self._doubtful.keys())
+        if written:
+            await self._write(written, now)
+
+    async def _write(self, written: Sequence[int], now: float) -> None:
+        """Write these totals. One of unknown outcome may replace newer ones later: they are written until it cannot."""
+        names, network = self.router.fleet.deployments, self.router.tracker.network
+        totals = {names[d].id: self._own[d].learned(now, network[d].measured) for d in written}
+        try:
+            await self.store.flush(self.origin, self.instance, self._version, totals, now)
+        except BaseException:
+            late = self.router.clock.now() + LATE_S
+            self._doubtful.update(dict.fromkeys(written, late))
+            raise
+        self._changed.difference_update(written)
+        self._doubtful = {d: late for d, late in self._doubtful.items() if late > now}
+        self._last_rows = len(written)
+        self.rows_written += len(written)
 
     async def merge(self) -> bool:
         """Add up the totals of this region's instances. False where another merge was faster, which is as good."""

@@ -33,7 +33,7 @@ NO_TARGET = 1.25  # without a target, one is set at this multiple of the best ca
 HOPELESS = 0.05  # below this probability a target tells nothing apart: choose as if there were none
 STICKY_LOSS = 0.05  # most probability that staying at home may cost
 P90, P99 = 1.2816, 2.3263  # points of the standard normal distribution
-PATIENCE, LEAST_PATIENCE_S = 3.0, 1.0  # a silent call is given up after three times its 99 % point, not within a second
+PATIENCE, LEAST_PATIENCE_S = 2.0, 1.0  # give a silent call up after twice its predicted 99 % point, not within a second
 # (z, F(z)) of the primary's wait where a hedge may be planned; the lower half of the shape is half as wide
 MOMENTS = tuple(
     (z if z > 0 else z / 2, 0.5 + 0.5 * math.erf(z * math.sqrt(0.5))) for z in (-1, -0.5, 0, 0.4, 0.8, 1.2, 1.6, 2, 2.5)
@@ -120,7 +120,7 @@ class SloPolicy:
         return d if miss * p >= price else None
 
     def patience(self, view: View, ask: Ask, deployment: int, second: int | None, left: float) -> float:
-        """Three times the predicted 99 % point, within the model's ceiling, leaving time for the second choice."""
+        """Twice the predicted 99 % point, within the model's ceiling, leaving time for the second choice."""
         model = view.fleet.model_of(view.fleet.deployments[deployment])
         wait = min(
             max(LEAST_PATIENCE_S, PATIENCE * self._quantile(view, ask, deployment, P99)), model.first_content_timeout_s

@@ -13,8 +13,8 @@ from routing.load.slots import Slots
 from routing.policy.eligible import Eligibility
 from routing.ports import Override
 
-# Hedges may cost 7 % of the calls that are none; failovers a tenth of the requests, with a reserve for bad minutes.
-HEDGE_SHARE, HEDGE_CAP, HEDGE_START = 0.07, 4.0, 2.0
+# Hedges may cost 6 % of the calls that are none; failovers a tenth of the requests, with a reserve for bad minutes.
+HEDGE_SHARE, HEDGE_CAP, HEDGE_START = 0.06, 4.0, 2.0
 FAILOVER_SHARE, FAILOVER_CAP, FAILOVER_START = 0.10, 20.0, 20.0
 MEAN_PROMPT_START, MEAN_PROMPT_WEIGHT = (
     1_000.0,

@@ -87,6 +87,11 @@ def test_a_deployment_that_counts_tokens_refuses_long_prompts_first() -> None:
     assert servers.used(0, 0.0) == pytest.approx(0.95)
 
 
+def test_what_still_runs_after_the_end_of_the_grid_finds_all_as_it_was_there() -> None:
+    servers = Servers(equal(deployments=1, rate=1.0, duration=10.0))
+    assert servers.service(0, 0, 1e6) == servers.service(0, 0, 129.0)
+
+
 def test_an_idle_deployment_meets_its_next_call_with_a_cold_start() -> None:
     world = equal(deployments=1, rate=1.0, duration=10.0)
     warm, _ = Servers(world).service(0, 0, 100.0)
