@@ -27,7 +27,7 @@ FLUSH_S, MERGE_S, PULL_S, HOMES_S = 5.0, 10.0, 5.0, 1.0
 ROWS_PER_S = 800.0
 READS_PER_S = 1_500.0  # rows of one region's profiles that all instances together read in a second, at most
 OLD_S = 60.0  # profiles that were not merged for so long are a fault: merges are 10 s apart
-# A write whose answer never came may still be carried out: Table Storage gives up after 30 s, and so may a gateway before it
+# A write whose answer never came may still be carried out: Table Storage gives up after 30 s, a gateway before that
 LATE_S = 60.0
 LIVE_S = 180.0  # an instance whose newest flush is older is counted no more
 ERRANDS = 32  # of users' homes at a beat
