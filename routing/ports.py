@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 from routing.errors import RouterError
 from routing.fleet import Deployment
@@ -75,14 +75,6 @@ class Provider(Protocol):
 
 
 # ---------------------------------------------------------------------- what instances share
-class Mergeable(Protocol):
-    """Something learned that can be added to another of its kind, in any order."""
-
-    def merge(self, other: Self) -> None:
-        """Add what another holds."""
-        ...
-
-
 @dataclass(slots=True)
 class Learned:
     """All that was learned of one deployment, as numbers. Everything in it is true at `at` (s) and fades from there."""
@@ -91,7 +83,6 @@ class Learned:
     sums: list[float]  # decayed sums of the model's part, free of the network
     ttft_ms: dict[int, float] = field(default_factory=dict)  # histogram bucket -> decayed count
     total_ms: dict[int, float] = field(default_factory=dict)
-    tokens_per_s: dict[int, float] = field(default_factory=dict)
     newest_at: float | None = None  # of the newest sample
     round_trip_s: float | None = None  # the network's part, as measured from the origin region
 

@@ -1,7 +1,8 @@
 """Compare policies in virtual time: `python -m bench.routing --scenarios base,heavy --policies slo,litellm --seeds 2`.
 
 TRACES=DIR replays real traces; without it worlds are drawn from distributions that were fitted to them.
-FULL=1 runs the fourteen scenarios that figures are quoted for, with all policies.
+FULL=1 runs the fourteen scenarios that figures are quoted for, with all policies. That takes an hour and more, so
+`--out` keeps every run as it ends, and the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small arrays: threads only get in the way
 
 import argparse
-import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
+from bench.routing.kept import Kept
 from bench.routing.plot import dot_plot
 from bench.routing.report import tables
-from bench.routing.runs import ORACLES, Job, Run, run_all
+from bench.routing.runs import ORACLES, Job, run_all
 from bench.routing.scenario import BEYOND, CLASSIC, SCENARIOS
 from routing.policy import POLICIES
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     parser.add_argument("--seeds", type=int, default=4 if full else 2)
     parser.add_argument("--share", type=float, default=1.0, help="of each scenario's time, for a quick look")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, help="folder for results.json and hits.svg")
+    parser.add_argument("--out", type=Path, help="folder for every run and a plot; what is there is not run again")
     parser.add_argument("--list", action="store_true", help="show the names and stop")
     chosen = parser.parse_args(arguments)
     if chosen.list:
@@ -51,19 +51,16 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     named = groups.get(chosen.scenarios) or names(chosen.scenarios, SCENARIOS)
     policies = names(chosen.policies, [*POLICIES, *ORACLES])
     traces = Path(environment["TRACES"]) if environment.get("TRACES") else None
-    jobs = [Job(s, seed, tuple(policies), traces, chosen.share) for seed in range(1, chosen.seeds + 1) for s in named]
-    runs = list(run_all(jobs, chosen.processes))
+    seeds = range(1, chosen.seeds + 1)
+    jobs = [Job(s, seed, policy, traces, chosen.share) for seed in seeds for policy in policies for s in named]
+    kept = Kept(chosen.out)
+    for job, run in run_all(kept.missing(jobs), chosen.processes):
+        kept.add(job, run)
+    runs = kept.of(jobs)
     print(f"{'Real traces' if traces else 'Shipped distributions'}, {chosen.seeds} seeds\n")
     print(tables(runs, policies, named))
     if chosen.out:
-        save(runs, policies, named, chosen.out)
-
-
-def save(runs: Sequence[Run], policies: Sequence[str], scenarios: Sequence[str], folder: Path) -> None:
-    """Every run as JSON, and the plot."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps([asdict(run) for run in runs], indent=1))
-    (folder / "hits.svg").write_text(dot_plot(runs, policies, scenarios))
+        (chosen.out / "hits.svg").write_text(dot_plot(runs, policies, named))
 
 
 def names(text: str, known: Collection[str]) -> list[str]:

@@ -8,7 +8,9 @@ import tracemalloc
 from random import Random
 
 from bench.routing.adapter import profile
+from routing.engine.sync import FLUSH_S
 from routing.fleet import Deployment, Fleet, Model, Region
+from routing.latency.sketch import Sketch
 from routing.latency.tracker import LatencyTracker
 from routing.outcome import LatencyMeasurement
 from routing.policy.slo import SloPolicy
@@ -16,6 +18,7 @@ from routing.policy.view import View
 from routing.request import Ask, Demand, LatencyPriority
 
 SIZES, DECISIONS = (50, 500), 400
+UNMERGED, SAMPLES = 2, 10  # flushes that no merge holds yet; samples of each deployment between two of them
 TARGET_S = {LatencyPriority.STREAMING: 2.0, LatencyPriority.TOTAL: 8.0}  # what half of the deployments meet easily
 PLACE = Region(id="eastus", geography="us", latitude=37.37, longitude=-79.82)
 
@@ -50,19 +53,25 @@ def fleet_of(size: int) -> Fleet:
     return Fleet(models=(model,), regions=(PLACE,), deployments=deployments)
 
 
-def learned(size: int) -> View:
-    """A view that has seen every deployment, flushed and learned again: as large as it gets."""
-    fleet = fleet_of(size)
+def learned(fleet: Fleet) -> tuple[View, dict[int, Sketch]]:
+    """A view that has seen every deployment often, with two flushes that no merge holds yet and news besides; and the
+    instance's own totals, as it keeps them for the store."""
     view, rng = View.of(fleet, LatencyTracker(fleet, PLACE.id)), Random(1)
-    for now in (1.0, 2.0):
-        for d in range(size):
-            view.tracker.sent(d, now, 0.1)
-            view.tracker.first_content(d, now, rng.uniform(0.3, 0.9), 1_000)
-            view.tracker.pace(d, now, 0.02)
-            view.tracker.answered(d, now, LatencyMeasurement(2.0, 0.0, 500.0, 900.0, 1_400.0, 50))
-        if now < 2:
-            view.tracker.flush(now)
-    return view
+    own: dict[int, Sketch] = {}
+    for span in range(UNMERGED + 1):
+        for n in range(SAMPLES):
+            now = FLUSH_S * (span + n / SAMPLES)
+            for d in range(len(fleet.deployments)):
+                ttft, answer = rng.lognormvariate(-0.7, 0.4), rng.lognormvariate(0.7, 0.5)
+                view.tracker.sent(d, now, 0.1)
+                view.tracker.first_content(d, now, ttft, 1_000)
+                view.tracker.pace(d, now, 0.02)
+                measured = LatencyMeasurement(2.0, 0.0, 1_000 * ttft, 1_000 * answer, 1_000 * (ttft + answer), 50)
+                view.tracker.answered(d, now, measured)
+        if span < UNMERGED:
+            for d, news in view.tracker.flush(FLUSH_S * (span + 1)).items():
+                own.setdefault(d, Sketch()).merge(news)
+    return view, own
 
 
 def decision_us(view: View, priority: LatencyPriority) -> float:
@@ -82,9 +91,10 @@ def decision_us(view: View, priority: LatencyPriority) -> float:
 def main() -> None:
     """Print both figures for both sizes."""
     for size in SIZES:
+        fleet = fleet_of(size)
         tracemalloc.start()
-        view = learned(size)
-        kept = tracemalloc.get_traced_memory()[0] / size
+        view, own = learned(fleet)
+        kept = tracemalloc.get_traced_memory()[0] / len(own)
         tracemalloc.stop()
         first, whole = (decision_us(view, p) for p in (LatencyPriority.STREAMING, LatencyPriority.TOTAL))
         print(f"{size} deployments: first token {first:.0f} us, whole answer {whole:.0f} us, {kept:.0f} bytes each")

@@ -38,11 +38,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One world, and the policies that go through it."""
+    """One policy to be sent through one world."""
 
     scenario: str
     seed: int
-    policies: tuple[str, ...]
+    policy: str
     traces: Path | None = None
     share: float = 1.0  # of the scenario's time
 
@@ -65,13 +65,10 @@ def world_of(job: Job) -> World:
     return build(scenario, job.seed, fleets, requests)
 
 
-def run_job(job: Job) -> list[Run]:
-    """All policies of a job through its world."""
-    world, runs = world_of(job), []
-    for policy in job.policies:
-        count_histograms(policy.startswith(READ_HISTOGRAMS))
-        runs.append(Run(job.scenario, job.seed, policy, one(world, maker(policy))))
-    return runs
+def run_job(job: Job) -> Run:
+    """The policy of a job through its world."""
+    count_histograms(job.policy.startswith(READ_HISTOGRAMS))
+    return Run(job.scenario, job.seed, job.policy, one(world_of(job), maker(job.policy)))
 
 
 def one(world: World, make: MakePolicy) -> Measures:
@@ -79,16 +76,19 @@ def one(world: World, make: MakePolicy) -> Measures:
     return measure(world, Simulation(world, make).run())
 
 
-def run_all(jobs: Sequence[Job], processes: int) -> Iterator[Run]:
+def run_all(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Run]]:
     """Runs as they come, with a progress bar on stderr."""
-    done, total = 0, sum(len(job.policies) for job in jobs)
+    if not jobs:
+        return
     context = multiprocessing.get_context("fork")
     with context.Pool(processes) as pool:
-        single = [Job(j.scenario, j.seed, (p,), j.traces, j.share) for j in jobs for p in j.policies]
-        for runs in pool.imap_unordered(run_job, single):
-            done += len(runs)
-            _progress(done, total)
-            yield from runs
+        for done, (job, run) in enumerate(pool.imap_unordered(_named, jobs), 1):
+            _progress(done, len(jobs))
+            yield job, run
+
+
+def _named(job: Job) -> tuple[Job, Run]:
+    return job, run_job(job)
 
 
 def _progress(done: int, total: int) -> None:

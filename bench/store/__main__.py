@@ -20,6 +20,7 @@ from routing.engine.clock import Clock
 from routing.engine.sync import FLUSH_S, MERGE_S, PULL_S, fold
 from routing.fleet import Fleet, load
 from routing.latency.sketch import Sketch
+from routing.latency.sums import COLUMNS
 from routing.ports import Learned, Store
 from routing.store import codec
 from routing.store.memory import MemoryStore
@@ -159,8 +160,8 @@ def _learned(rng: Random, now: float, samples: int = 100) -> Learned:
         ttft = 1000 * rng.lognormvariate(-0.5, 0.4)
         sketch.ttft_ms.add(ttft, now)
         sketch.total_ms.add(ttft + 1000 * rng.lognormvariate(1.0, 0.5), now)
-        sketch.tokens_per_s.add(rng.lognormvariate(4.0, 0.2), now)
-        sketch.sums.values = [value + rng.random() for value in sketch.sums.values]
+        for column in range(COLUMNS):
+            sketch.sums.values[column] += rng.random()
     sketch.newest_at = now
     return sketch.learned(now, 0.02)
 

@@ -17,7 +17,7 @@ class Fold:
     def __init__(self, now: float) -> None:
         self._now = now
         self._sums = [0.0] * COLUMNS
-        self._bins: tuple[dict[int, float], dict[int, float], dict[int, float]] = ({}, {}, {})
+        self._bins: tuple[dict[int, float], dict[int, float]] = ({}, {})
         self._newest_at: float | None = None
         self._round_trip_s: float | None = None
 
@@ -26,7 +26,7 @@ class Fold:
         aged = DecayedSums(learned.at, learned.sums).age(self._now)
         self._sums = [a + b for a, b in zip(self._sums, aged, strict=True)]
         factor = math.exp(-max(0.0, self._now - learned.at) / TAU_S)
-        for bins, added in zip(self._bins, (learned.ttft_ms, learned.total_ms, learned.tokens_per_s), strict=True):
+        for bins, added in zip(self._bins, (learned.ttft_ms, learned.total_ms), strict=True):
             for bucket, count in added.items():
                 bins[bucket] = bins.get(bucket, 0.0) + count * factor
         if learned.newest_at is not None:

@@ -25,9 +25,9 @@ class Profile:
     total_p50_ms: float | None
     total_p95_ms: float | None
     total_p99_ms: float | None
-    tokens_per_second: float | None
     network_ms: float
     model_ttft_ms: float  # believed median of the model's own part, for a prompt of 1,000 tokens
+    tokens_per_second: float  # believed
     failing: float
 
     def as_dict(self) -> dict[str, object]:
@@ -57,9 +57,9 @@ def _profile(tracker: LatencyTracker, d: int, now: float) -> Profile:
         total_p50_ms=_quantile(total, 0.5),
         total_p95_ms=_quantile(total, 0.95),
         total_p99_ms=_quantile(total, 0.99),
-        tokens_per_second=_quantile(tracker.known[d].tokens_per_s, 0.5),
         network_ms=round(1000 * tracker.net_s[d], 2),
         model_ttft_ms=round(1000 * belief.median_s, 1),
+        tokens_per_second=round(1 / belief.pace, 1),
         failing=round(1 - belief.keep, 4),
     )
 

@@ -10,15 +10,14 @@ from routing.ports import Learned
 
 
 class Sketch:
-    """Decayed sums for the prediction, histograms for people; 2 kB. Merging is addition: order does not matter."""
+    """Decayed sums for the prediction, histograms for people; 0.6 kB. Merging is addition: order does not matter."""
 
-    __slots__ = ("newest_at", "sums", "tokens_per_s", "total_ms", "ttft_ms")
+    __slots__ = ("newest_at", "sums", "total_ms", "ttft_ms")
 
     def __init__(self, now: float = 0.0) -> None:
         self.sums = DecayedSums(now)
         self.ttft_ms = DecayedHistogram(now)
         self.total_ms = DecayedHistogram(now)
-        self.tokens_per_s = DecayedHistogram(now)
         self.newest_at: float | None = None  # of the newest sample in it
 
     def merge(self, other: Sketch) -> None:
@@ -26,7 +25,6 @@ class Sketch:
         self.sums = self.sums.merged(other.sums)
         self.ttft_ms.merge(other.ttft_ms)
         self.total_ms.merge(other.total_ms)
-        self.tokens_per_s.merge(other.tokens_per_s)
         if other.newest_at is not None:
             self.newest_at = max(other.newest_at, self.newest_at or other.newest_at)
 
@@ -38,7 +36,6 @@ class Sketch:
             sums=list(self.sums.age(now)),
             ttft_ms=self.ttft_ms.bins(now),
             total_ms=self.total_ms.bins(now),
-            tokens_per_s=self.tokens_per_s.bins(now),
             newest_at=self.newest_at,
             round_trip_s=round_trip_s,
         )
@@ -50,11 +47,9 @@ class Sketch:
         made.sums = DecayedSums(learned.at, learned.sums)
         made.ttft_ms = DecayedHistogram.of(learned.ttft_ms, learned.at)
         made.total_ms = DecayedHistogram.of(learned.total_ms, learned.at)
-        made.tokens_per_s = DecayedHistogram.of(learned.tokens_per_s, learned.at)
         made.newest_at = learned.newest_at
         return made
 
     def merge_model_part(self, learned: Learned) -> None:
-        """Add what another origin region learned of the model; what it saw of the network is its own."""
+        """Add what another origin region learned of the model; what it observed, network and all, is its own."""
         self.sums = self.sums.merged(DecayedSums(learned.at, learned.sums))
-        self.tokens_per_s.merge(DecayedHistogram.of(learned.tokens_per_s, learned.at))

@@ -7,6 +7,7 @@ them first ages them, so no weight ever grows.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable
 
 # A count is followed by what is summed under it. x: residual of ln(TTFT); y: ln(pace / prior).
@@ -23,9 +24,9 @@ class DecayedSums:
 
     def __init__(self, at: float = 0.0, values: Iterable[float] | None = None) -> None:
         self.at = at
-        self.values = list(values) if values is not None else [0.0] * COLUMNS
+        self.values = array("d", bytes(8 * COLUMNS) if values is None else values)
 
-    def age(self, now: float) -> list[float]:
+    def age(self, now: float) -> array[float]:
         """Bring the sums to `now` and return them. A clock that steps back ages nothing."""
         past = now - self.at
         if past > 0:

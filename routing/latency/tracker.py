@@ -124,7 +124,6 @@ class LatencyTracker:
             sketch.sums.age(now)[ANSWERS] += 1
             sketch.newest_at = now
             sketch.total_ms.add(measurement.total_ms, now)
-            sketch.tokens_per_s.add(measurement.tokens_per_second, now)
         self._renew(d, now)
         for watcher in self.watchers:
             watcher.saw_answer(d, now, measurement)

@@ -45,7 +45,6 @@ def encode_learned(learned: Learned) -> dict[str, Any]:
         "sums": json.dumps([float(f"{value:.9g}") for value in learned.sums], separators=(",", ":")),
         "ttft_ms": _bins_as_text(learned.ttft_ms),
         "total_ms": _bins_as_text(learned.total_ms),
-        "tokens_per_s": _bins_as_text(learned.tokens_per_s),
     }
     if learned.newest_at is not None:
         row["newest_at"] = learned.newest_at
@@ -63,7 +62,6 @@ def decode_learned(row: Properties, now: float, skew_s: float) -> Learned:
         sums=_numbers(row.get("sums")),
         ttft_ms=_bins(row.get("ttft_ms")),
         total_ms=_bins(row.get("total_ms")),
-        tokens_per_s=_bins(row.get("tokens_per_s")),
         newest_at=None if newest is None else _number(newest) - skew_s,
         round_trip_s=None if round_trip is None else _number(round_trip),
     )
@@ -160,7 +158,7 @@ def decode_override(deployment: str, row: Properties, skew_s: float) -> Override
 # ---------------------------------------------------------------------- checks
 def _check(learned: Learned) -> None:
     """Raises Refused for what cannot have been measured."""
-    bins = [*learned.ttft_ms.items(), *learned.total_ms.items(), *learned.tokens_per_s.items()]
+    bins = [*learned.ttft_ms.items(), *learned.total_ms.items()]
     times = [learned.at, 0.0 if learned.newest_at is None else learned.newest_at]
     if len(learned.sums) != COLUMNS or len(bins) > MOST_BUCKETS:
         raise Refused("shape")

@@ -81,7 +81,7 @@ def test_a_histogram_is_finite_whatever_it_is_fed(samples: list[tuple[float, flo
     made = DecayedHistogram()
     for value, now in samples:
         made.add(value, now)
-    assert len(made.counts) == BUCKETS
+    assert len(made.counts) <= BUCKETS
     assert math.isfinite(sum(made.counts))
     told = [made.quantile(q) for q in (0.0, 0.5, 1.0)]
     assert all(value is None or 0 < value < math.inf for value in told)

@@ -29,7 +29,7 @@ async def profile(store: SharedStore, origin: str) -> Profiles | None:
 # ---------------------------------------------------------------------- samples
 async def test_totals_come_back_as_they_were_written(store: SharedStore, origin: str) -> None:
     sums = [float(column) / 3 for column in range(COLUMNS)]
-    written = Learned(NOW, sums, {0: 1.0, 133: 2.5}, {52: 1e-4}, {}, NOW - 1, 0.0123)
+    written = Learned(NOW, sums, {0: 1.0, 133: 2.5}, {52: 1e-4}, NOW - 1, 0.0123)
     await store.flush(origin, "i", 7, {"a": written, "b": learned()}, NOW)
     read = {t.deployment: t for t in await store.flushed(origin, NOW)}
     assert set(read) == {"a", "b"}

@@ -56,5 +56,19 @@ def test_the_command_prints_the_table_and_writes_results(tmp_path: Path, capsys:
     arguments = ["--scenarios", "azure", "--policies", "slo", "--seeds", "1", "--share", "0.02", "--processes", "1"]
     main([*arguments, "--out", str(tmp_path)], environment={})
     assert "Shipped distributions, 1 seeds" in capsys.readouterr().out
-    assert (tmp_path / "results.json").exists()
     assert (tmp_path / "hits.svg").read_text().startswith("<svg")
+
+
+def test_a_command_that_was_interrupted_goes_on_with_the_runs_that_are_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--scenarios", "azure", "--seeds", "1", "--share", "0.02", "--processes", "1", "--out", str(tmp_path)]
+    main([*arguments, "--policies", "slo"], environment={})
+    capsys.readouterr()
+    main([*arguments, "--policies", "slo,round_robin"], environment={})
+    printed = capsys.readouterr()
+    assert "1/1 runs" in printed.err, "only what was missing"
+    assert "| slo |" in printed.out
+    assert "| round_robin |" in printed.out
+    main([*arguments, "--policies", "round_robin,slo"], environment={})
+    assert capsys.readouterr().err == ""

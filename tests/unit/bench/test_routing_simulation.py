@@ -102,14 +102,14 @@ def test_an_idle_deployment_meets_its_next_call_with_a_cold_start() -> None:
 
 @pytest.mark.parametrize("oracle", [Clairvoyant, StateOracle])
 def test_oracles_do_better_than_the_policy_that_cannot_look(oracle: type[Clairvoyant | StateOracle]) -> None:
-    world = world_of(Job("base", 1, (), share=0.1))
+    world = world_of(Job("base", 1, "slo", share=0.1))
     assert one(world, oracle)["hit"] > one(world, lambda _: SloPolicy())["hit"]
 
 
 @pytest.mark.parametrize("policy", [rule.name for rule in BASELINES])
 def test_every_rule_serves_with_and_without_hedges(policy: str) -> None:
     names = (policy, f"{policy}+p95", f"{policy}+hedges")
-    runs = {run.policy: run.measures for run in run_job(Job("azure", 1, names, share=0.01))}
+    runs = {name: run_job(Job("azure", 1, name, share=0.01)).measures for name in names}
     assert all(measures["fail"] < 0.5 for measures in runs.values())
     assert runs[policy]["hedges"] == 0
     assert runs[f"{policy}+hedges"]["hedges"] > 0

@@ -21,11 +21,11 @@ from routing.request import LatencyPriority
 
 @cache
 def world(scenario: str = "base", seed: int = 1) -> World:
-    return world_of(Job(scenario, seed, (), share=0.1))
+    return world_of(Job(scenario, seed, "slo", share=0.1))
 
 
 def test_the_same_seed_draws_the_same_world_and_another_seed_another() -> None:
-    again, other = world_of(Job("base", 1, (), share=0.1)), world("base", 2)
+    again, other = world_of(Job("base", 1, "slo", share=0.1)), world("base", 2)
     assert np.array_equal(world().t, again.t)
     assert np.array_equal(world().z_ttft, again.z_ttft)
     assert np.array_equal(world().fleet.log_ttft, again.fleet.log_ttft)

@@ -106,7 +106,15 @@ def test_merging_leaves_the_other_as_it_was() -> None:
     assert b.count(0.0) == 1.0
 
 
-def test_one_histogram_takes_half_a_kilobyte() -> None:
-    """Three of them are kept for each deployment."""
-    told = DecayedHistogram()
+def test_only_the_buckets_between_the_least_and_the_greatest_are_kept() -> None:
+    told = histogram([100.0, 1_000.0])
+    assert len(told.counts) == math.ceil(math.log(10) / math.log(GROWTH))
+    told.add(50.0, 0.0)
+    assert told.quantile(0.0) == pytest.approx(50.0, rel=RELATIVE_ERROR)
+    assert told.quantile(1.0) == pytest.approx(1_000.0, rel=RELATIVE_ERROR)
+
+
+def test_one_histogram_takes_at_most_half_a_kilobyte() -> None:
+    """Two of them are kept for each deployment, in a few copies."""
+    told = histogram([1e-9, 1e300])
     assert told.counts.itemsize * len(told.counts) <= 600

@@ -28,7 +28,7 @@ def test_every_deployment_has_one_in_the_fleets_order() -> None:
 def test_without_measurements_it_says_prior_and_tells_no_percentiles() -> None:
     untouched = measured()[0]
     assert (untouched.source, untouched.samples, untouched.age_s, untouched.failing) == ("prior", 0.0, None, 0.0)
-    assert (untouched.ttft_p50_ms, untouched.total_p99_ms, untouched.tokens_per_second) == (None, None, None)
+    assert (untouched.ttft_p50_ms, untouched.total_p99_ms) == (None, None)
     assert untouched.network_ms == 2.0
     assert untouched.model_ttft_ms == pytest.approx(500 * 2 ** (-0.2 / 1.2816), abs=0.1)
 

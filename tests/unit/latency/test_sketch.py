@@ -13,7 +13,6 @@ def sketch(ttft_ms: float, now: float) -> Sketch:
     made.sums.age(now)[N] += 1
     made.ttft_ms.add(ttft_ms, now)
     made.total_ms.add(10 * ttft_ms, now)
-    made.tokens_per_s.add(ttft_ms / 10, now)
     made.newest_at = now
     return made
 
@@ -22,7 +21,7 @@ def test_merging_adds_every_part() -> None:
     merged = sketch(100.0, 5.0)
     merged.merge(sketch(400.0, 5.0))
     assert merged.sums.values[N] == 2.0
-    assert [h.count(5.0) for h in (merged.ttft_ms, merged.total_ms, merged.tokens_per_s)] == [2.0, 2.0, 2.0]
+    assert [h.count(5.0) for h in (merged.ttft_ms, merged.total_ms)] == [2.0, 2.0]
     assert merged.total_ms.quantile(1.0) == pytest.approx(4_000.0, rel=0.05)
 
 
