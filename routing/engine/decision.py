@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from random import Random
 
+from routing.latency.prediction import P95, P99, prompt_log, ttft_at
 from routing.plan import endings
 from routing.plan.candidates import Candidates
 from routing.policy.seam import Policy, Score
@@ -14,12 +15,15 @@ from routing.request import Ask
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One deployment as it was judged. Times in ms, medians; the network is part of both."""
+    """One deployment as it was judged. Times in ms; the network is part of all of them."""
 
     deployment: str
     probability: float
-    predicted_ttft_ms: float
-    predicted_total_ms: float
+    predicted_ttft_ms: float  # median
+    predicted_ttft_interval_ms: tuple[float, float]  # the median lies between these with 90 %
+    predicted_ttft_p95_ms: float
+    predicted_ttft_p99_ms: float
+    predicted_total_ms: float  # median
     queue_ms: float
     network_ms: float
     quota_used: float
@@ -73,18 +77,26 @@ def decide(ask: Ask, view: View, policy: Policy, rng: Random, now: float) -> Dec
         predicted_ttft_ms=round(1000 * choice.score.ttft, 1),
         predicted_total_ms=round(1000 * choice.score.total, 1),
         target_ms=None if ask.target_s is None else 1000 * ask.target_s,
-        candidates=[_candidate(view, s, now) for s in sorted(scores, key=lambda s: -s.value)],
+        candidates=[_candidate(view, ask, s, now) for s in sorted(scores, key=lambda s: -s.value)],
         excluded={names[d]: why for d, why in candidates.exclusions(now).items()},
     )
 
 
-def _candidate(view: View, score: Score, now: float) -> Candidate:
+def _candidate(view: View, ask: Ask, score: Score, now: float) -> Candidate:
     d, tracker = score.deployment, view.tracker
     belief, seen = tracker.beliefs[d], tracker.known[d].newest_at
+    at, error = belief.at + prompt_log(ask.tokens_in), belief.median_interval
+
+    def ttft_ms(z: float, median: float) -> float:
+        return round(1000 * (tracker.net_s[d] + score.queue + ttft_at(z, median, belief.spread)), 1)
+
     return Candidate(
         deployment=view.fleet.deployments[d].id,
         probability=round(score.probability, 4),
         predicted_ttft_ms=round(1000 * score.ttft, 1),
+        predicted_ttft_interval_ms=(ttft_ms(0.0, at - error), ttft_ms(0.0, at + error)),
+        predicted_ttft_p95_ms=ttft_ms(P95, at),
+        predicted_ttft_p99_ms=ttft_ms(P99, at),
         predicted_total_ms=round(1000 * score.total, 1),
         queue_ms=round(1000 * score.queue, 1),
         network_ms=round(1000 * tracker.net_s[d], 1),

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from routing.fleet import Fleet
 from routing.latency.network import NetworkFloor
-from routing.latency.prediction import SHIFT, Belief, prompt_log
+from routing.latency.prediction import PRIOR_SAMPLES, SHIFT, Belief, prompt_log
 from routing.latency.sketch import Sketch
 from routing.latency.sums import (
     ANSWERS,
@@ -38,7 +38,7 @@ from routing.latency.sums import (
 )
 from routing.outcome import LatencyMeasurement
 
-PRIOR_LEVEL, PRIOR_SPREAD, PRIOR_PACE, PRIOR_FAILING = 2.0, 10.0, 2.0, 4.0  # samples that the prior is worth
+PRIOR_LEVEL, PRIOR_SPREAD, PRIOR_PACE, PRIOR_FAILING = PRIOR_SAMPLES, 10.0, 2.0, 4.0  # samples that the prior is worth
 UPPER_HALF = 1.45  # the squares of both halves, as those of the upper half alone
 CLIP, CLIP_AFTER = 2.5, 3.0  # one wild sample must not own the level, once there are a few
 SILENCE_CLIP = 1.0  # a cancelled call that was silent counts as at most this much above the level

@@ -19,7 +19,7 @@ import math
 from collections.abc import Sequence
 from random import Random
 
-from routing.latency.prediction import below, prompt_log, ttft_at, within
+from routing.latency.prediction import P90, P99, below, prompt_log, ttft_at, within
 from routing.load.slots import queue_s
 from routing.policy.seam import Choice, Score
 from routing.policy.view import View
@@ -32,7 +32,6 @@ EARLIEST_HEDGE_S = 0.030
 NO_TARGET = 1.25  # without a target, one is set at this multiple of the best candidate's median
 HOPELESS = 0.05  # below this probability a target tells nothing apart: choose as if there were none
 STICKY_LOSS = 0.05  # most probability that staying at home may cost
-P90, P99 = 1.2816, 2.3263  # points of the standard normal distribution
 PATIENCE, LEAST_PATIENCE_S = 2.0, 1.0  # give a silent call up after twice its predicted 99 % point, not within a second
 # (z, F(z)) of the primary's wait where a hedge may be planned; the lower half of the shape is half as wide
 MOMENTS = tuple(

@@ -143,6 +143,26 @@ async def test_load_adds_predicted_queue_time() -> None:
         assert all(leases)
 
 
+async def test_a_prediction_comes_with_its_quantiles_interval_evidence_and_age() -> None:
+    async with routing(
+        {"id": "known", "latency": prior(500, 50)}, {"id": "unknown", "latency": prior(500, 50)}
+    ) as router:
+        for _ in range(30):
+            router.measure("known", 500)
+        _, decision = await router.route(max_ttft_ms=600)
+        known, unknown = sorted(decision["candidates"], key=lambda c: c["deployment"])
+        for candidate in known, unknown:
+            low, high = candidate["predicted_ttft_interval_ms"]
+            assert low < candidate["predicted_ttft_ms"] < high
+            assert (
+                candidate["predicted_ttft_ms"] < candidate["predicted_ttft_p95_ms"] < candidate["predicted_ttft_p99_ms"]
+            )
+        widths = [c["predicted_ttft_interval_ms"][1] / c["predicted_ttft_interval_ms"][0] for c in (known, unknown)]
+        assert widths[0] < widths[1]
+        assert (known["samples"] > 20, unknown["samples"]) == (True, 0)
+        assert (known["age_s"] < 60, unknown["age_s"]) == (True, None)
+
+
 async def test_a_user_stays_at_home_until_that_costs_more_than_the_allowance() -> None:
     rows = (
         {"id": "near", "latency": prior(500, 50)},

@@ -54,3 +54,10 @@ def test_where_only_a_short_answer_fits_its_weight_is_all_that_is_left() -> None
 
 def test_a_belief_tells_its_median_in_seconds() -> None:
     assert Belief(AT, SPREAD, 0.02, 1.0, 1.0, 0.0, 0.0, 0.0).median_s == pytest.approx(0.5)
+
+
+def test_a_median_is_told_with_more_certainty_the_more_samples_there_are_and_never_with_all() -> None:
+    widths = [Belief(AT, SPREAD, 0.02, 1.0, 1.0, 0.0, 0.0, n).median_interval for n in (0.0, 3.0, 30.0, 1e9)]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] == pytest.approx(1.645 * SPREAD * math.sqrt(1 / 2 + 1 / 4), rel=1e-3)
+    assert widths[-1] == pytest.approx(1.645 * SPREAD / 2, rel=1e-3)
