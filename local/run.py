@@ -13,7 +13,7 @@ from pathlib import Path
 
 from local.azurite import Missing, connection, installed
 from local.children import Child, Ended
-from local.host.app import AppFault
+from local.host.app import AppFault, local_settings
 from local.layout import Layout, Refused, check_ports, lay_out
 from routing.errors import ConfigurationError
 from routing.fleet import load
@@ -30,24 +30,25 @@ def main() -> int:
     parser.add_argument("--app", type=Path, default=ROOT, help="folder of the function app")
     given = parser.parse_args()
     try:
-        layout = lay_out(given.app, load(ROOT / "fleet.json"), given.port, given.regions)
+        fleet = ROOT / (os.environ.get("ROUTER_FLEET") or local_settings(given.app).get("ROUTER_FLEET") or "fleet.json")
+        layout = lay_out(given.app, load(fleet), given.port, given.regions)
         check_ports(layout)
         if layout.azurite_port:
             installed()
     except (Refused, AppFault, ConfigurationError, Missing) as e:
         print(e, file=sys.stderr)
         return 2
-    return asyncio.run(run(layout))
+    return asyncio.run(run(layout, fleet))
 
 
-async def run(layout: Layout) -> int:
+async def run(layout: Layout, fleet: Path) -> int:
     """Start everything, and end everything when a signal comes or a part ends. Returns the exit code."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     children: list[Child] = []
     announced = asyncio.Event()
-    work = asyncio.create_task(_run(layout, children, announced))
+    work = asyncio.create_task(_run(layout, fleet, children, announced))
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -85,22 +86,22 @@ def announcement(layout: Layout) -> Iterator[str]:
     yield f"from openai import OpenAI; print({call}.choices[0].message.content)"
 
 
-async def _run(layout: Layout, children: list[Child], announced: asyncio.Event) -> None:
+async def _run(layout: Layout, fleet: Path, children: list[Child], announced: asyncio.Event) -> None:
     """Start and announce everything, then wait until a part ends. Raises Ended."""
-    if layout.simulator_port:
-        print("starting simulator …", flush=True)
-        where = ("--port", str(layout.simulator_port))
-        child = await Child.start("simulator", "local.simulator", *where, announced=announced, prefix="simulator | ")
+
+    async def beside(name: str, module: str, *arguments: str) -> None:
+        """Start what the apps need, and wait for it."""
+        print(f"starting {name} …", flush=True)
+        child = await Child.start(name, module, *arguments, announced=announced, prefix=f"{name} | ")
         children.append(child)
         await child.ready()
+
+    if layout.simulator_port:
+        await beside("simulator", "local.simulator", "--port", str(layout.simulator_port), "--fleet", str(fleet))
     else:
         print("local.settings.json names the endpoints: no simulator", flush=True)
     if layout.azurite_port:
-        print("starting Azurite …", flush=True)
-        where = ("--port", str(layout.azurite_port))
-        child = await Child.start("Azurite", "local.azurite", *where, announced=announced, prefix="Azurite | ")
-        children.append(child)
-        await child.ready()
+        await beside("Azurite", "local.azurite", "--port", str(layout.azurite_port))
     for site in layout.sites:
         print(f"starting {site.region} …", flush=True)
         arguments = ("local.host", "--app", str(layout.app), "--port", str(site.port))

@@ -50,11 +50,11 @@ def port() -> int:
     return free_ports(3) + 1
 
 
-def run(port: int, tmp_path: Path, *arguments: str, app: Path = ECHO) -> Program:
+def run(port: int, tmp_path: Path, *arguments: str, app: Path = ECHO, **environment: str) -> Program:
     return Program(
         *("local.run", "--port", str(port), "--app", str(app), *arguments),
         errors=tmp_path / "stderr",
-        environment=YEARLY,
+        environment=YEARLY | environment,
     )
 
 
@@ -112,6 +112,22 @@ async def test_one_region(port: int, tmp_path: Path) -> None:
         assert program.stop(signal.SIGINT) == 0
         assert not listening(port)
         assert not listening(port - 1)
+
+
+async def test_a_fleet_of_ones_own_is_the_apps_and_the_simulators(port: int, tmp_path: Path) -> None:
+    """`ROUTER_FLEET`, as in the app's settings."""
+    fleet = json.loads((ROOT / "fleet.json").read_text())
+    fleet["regions"].reverse()
+    fleet["deployments"][0]["id"] = "one-of-mine"
+    (tmp_path / "mine.json").write_text(json.dumps(fleet))
+    with run(port, tmp_path, ROUTER_FLEET=str(tmp_path / "mine.json")) as program:
+        printed = lines(program)
+        assert next(printed) == "starting simulator …"
+        assert next(printed) == f"starting {REGIONS[-1]} …"
+        assert next(printed) == f"ready http://127.0.0.1:{port}"
+        url = f"http://127.0.0.1:{port - 1}/deployments"
+        async with aiohttp.ClientSession() as client, client.get(url) as response:
+            assert "one-of-mine" in await response.text()
 
 
 async def test_two_regions_have_names_settings_and_log_lines_of_their_own(port: int, tmp_path: Path) -> None:
