@@ -29,6 +29,7 @@ from routing.web.wire import CHAT_BYTES, dumps, json_headers, send_whole
 
 KEEP_ALIVE_S = 15.0  # Front Door ends a response that is silent for 30 s
 STALLED_S = 30.0  # a caller who reads nothing for so long holds a lease for nothing
+LOOK_S = 5.0  # between two looks at both
 OUR_FAULT = "the router failed; it has been logged"
 LOG = logging.getLogger("routing.chat")
 
@@ -195,13 +196,13 @@ class ChatResponse(Response):
                 self._stalled = True
                 task.cancel()
                 return
-            if self._last_send == math.inf and now - self._last_event >= KEEP_ALIVE_S - 5:
+            if self._last_send == math.inf and now - self._last_event >= KEEP_ALIVE_S - LOOK_S:
                 self._last_event = now
                 self._keeping = loop.create_task(self._keep_alive())
-            self._silence = loop.call_later(5.0, look)
+            self._silence = loop.call_later(LOOK_S, look)
 
         self._last_event = loop.time()
-        self._silence = loop.call_later(5.0, look)
+        self._silence = loop.call_later(LOOK_S, look)
 
     async def _keep_alive(self) -> None:
         with contextlib.suppress(OSError):

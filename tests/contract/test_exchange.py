@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import openai
+import orjson
 import pytest
 
+from routing.web import chat
 from tests.harness.answers import Answer
 from tests.harness.clients import openai_client
 from tests.harness.eventually import eventually
@@ -341,3 +345,21 @@ async def test_a_fault_of_our_own_ends_a_stream_with_an_error(monkeypatch: pytes
         answer = caller.keep(response, first + rest)
         assert b'"code":"internal_error"' in answer.body
         assert b"[DONE]" not in answer.body
+
+
+async def test_c3_a_caller_who_stops_reading_for_ever_loses_the_stream_and_its_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the upstream sees its connection close. The words are large, so that the sockets' buffers fill at once."""
+    monkeypatch.setattr(chat, "STALLED_S", 0.2)
+    monkeypatch.setattr(chat, "LOOK_S", 0.05)
+    words = chunk(A.delta(content="A1 " * 20_000))
+    endless = itertools.chain([stream_head(), chunk(A.role())], itertools.repeat(words))
+    async with Upstream(endless) as a, Served(fleet("a"), {"a": a.url}) as router:
+        body = orjson.dumps(BODY)
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"
+        with socket.create_connection(("127.0.0.1", router.port)) as deaf:
+            deaf.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+            await eventually(lambda: router.in_flight()["a"] == 1, what="the stream runs")
+            await eventually(lambda: router.in_flight()["a"] == 0, what="the lease is back")
+            await eventually(a.hits[0].aborted.is_set, what="the upstream saw the end")
