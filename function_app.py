@@ -95,7 +95,7 @@ async def readyz(req: Request) -> Response:
     return pages.readyz(edge, req)
 
 
-@app.timer_trigger(schedule="*/10 * * * * *", arg_name="timer", run_on_startup=False)
+@app.timer_trigger(schedule="*/5 * * * * *", arg_name="timer", run_on_startup=False)
 async def refresh_profiles(timer: func.TimerRequest) -> None:
     """Share what was learned, merge it, take back what everybody learned."""
     await edge.refresh()

@@ -19,7 +19,7 @@ param firstByteSeconds int = 20
 @description('Share of good requests that is promised.')
 param objective '0.99' | '0.995' | '0.999' = '0.99'
 
-@description('Profiles are merged every ten seconds; older than this, a region knows little of the others.')
+@description('Profiles are merged every five seconds; older than this, a region knows little of the others.')
 @minValue(60)
 param oldestProfilesSeconds int = 300
 

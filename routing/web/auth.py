@@ -17,6 +17,9 @@ class Keys:
 
     def __init__(self, keys: Mapping[str, str]) -> None:
         self._keys = [(digest.encode(), name) for digest, name in keys.items()]
+        self._secrets: dict[str, bytes] = {}
+        for digest, name in self._keys:
+            self._secrets[name] = self._secrets.get(name, b"") + digest
 
     def caller(self, headers: Mapping[str, str]) -> str:
         """The name of the caller whose key `headers` carry. Raises AuthenticationError.
@@ -34,6 +37,13 @@ class Keys:
         if caller is None:
             raise AuthenticationError("this key is not known here")
         return caller
+
+    def secret(self, caller: str) -> bytes:
+        """What every instance can sign with for a caller: the hashes of its keys, as the settings give them to all.
+
+        A signature tells nothing of a key of 256 random bits, as `make key` makes them.
+        """
+        return self._secrets[caller]
 
 
 def came_through(headers: Mapping[str, str], front_door_id: str) -> None:

@@ -106,7 +106,7 @@ class ChatResponse(Response):
         answer, send = self._answer(exchange), self._send
         loop_time = asyncio.get_running_loop().time
         piece = await exchange.read()
-        headers = [*heading.STREAM_HEADERS, *heading.of(exchange, self._edge.router.clock.now())]
+        headers = [*heading.STREAM_HEADERS, *self._edge.headers(exchange)]
         self._began = True
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         self._watch_silence()
@@ -144,7 +144,7 @@ class ChatResponse(Response):
         piece = await exchange.read()
         assert piece is not None
         await exchange.read()
-        headers = [*json_headers(), *heading.of(exchange, self._edge.router.clock.now())]
+        headers = [*json_headers(), *self._edge.headers(exchange)]
         body = self._answer(exchange).whole(piece, self._explanation(exchange))
         self._began = True
         await send_whole(self._send, 200, headers, body)

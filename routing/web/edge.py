@@ -14,11 +14,12 @@ from routing.errors import AttemptError, StoreUnavailable
 from routing.outcome import Outcome
 from routing.ports import Store
 from routing.settings import Settings
+from routing.web import heading
 from routing.web.auth import Keys, came_through
-from routing.web.measurements import Answered, Measurements
+from routing.web.measurements import Measurements
 from routing.web.metrics import Metrics
 from routing.web.sample_log import SampleLog
-from routing.web.wire import Bodies
+from routing.web.wire import Bodies, Header
 
 GEO = "x-router-geo"  # written over by a rule of Front Door
 LOG = logging.getLogger("routing.requests")
@@ -42,7 +43,9 @@ class Edge:
 
     def __post_init__(self) -> None:
         self.sync = Sync(self.router, self.store)
-        self.measurements = Measurements(self.router.last_mile, self.router.clock.now)
+        self.measurements = Measurements(
+            self.keys, self.router.tracker.origin, self.router.last_mile, self.router.clock.now
+        )
 
     def admit(self, headers: Mapping[str, str]) -> str:
         """The caller's name. Raises AuthenticationError or PermissionDenied."""
@@ -85,6 +88,15 @@ class Edge:
             except AttemptError as error:
                 LOG.warning("%s", error.message)
 
+    def headers(self, exchange: Exchange) -> list[Header]:
+        """Of an answer whose first content is here; with a receipt where a report of it would teach something."""
+        request, headers = exchange.request, heading.of(exchange, self.router.clock.now())
+        if request.user_region is not None:
+            ttft_ms = 1000 * (exchange.first_at - exchange.received_at)
+            receipt = self.measurements.receipt(request.caller, request.id, request.user_region, ttft_ms)
+            headers.append((heading.RECEIPT, receipt))
+        return headers
+
     def finished(self, exchange: Exchange, status: int) -> None:
         """A request is over: learn from it and leave its record."""
         self.router.learn(exchange)
@@ -92,10 +104,6 @@ class Edge:
         self.metrics.saw(outcome)
         if self.samples is not None:
             self.samples.saw(exchange, outcome)
-        if exchange.first_at:
-            ttft_ms = 1000 * (exchange.first_at - exchange.received_at)
-            answered = Answered(outcome.caller, exchange.request.user_region, ttft_ms)
-            self.measurements.answered(outcome.request_id, answered)
         LOG.info("%s", _line(outcome), extra={"outcome": outcome})
 
     def explanation(self, exchange: Exchange) -> dict[str, Any]:

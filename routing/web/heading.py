@@ -13,6 +13,7 @@ STREAM_HEADERS: list[Header] = [
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
+RECEIPT = b"x-router-receipt"  # a frontend hands it back with its own waiting
 LONGEST_WAIT_S = 55  # anthropic's SDK ignores a Retry-After of a minute and more
 
 

@@ -1,7 +1,7 @@
 """What frontends report of their own waiting: the last mile, which the router cannot see.
 
-A report names a request that this instance answered for the same caller, once; it is compared with what the router saw
-of that request. Nothing else in it is believed.
+A report hands back the receipt of an answer, which came with the answer's headers, once; it is compared with what the
+router saw of that answer. Any instance of the region that answered can take it.
 """
 
 from __future__ import annotations
@@ -9,60 +9,64 @@ from __future__ import annotations
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from routing.errors import RequestError, TooManyRequests
 from routing.latency.last_mile import LastMile
+from routing.web.auth import Keys
+from routing.web.receipt import Receipt, sign, verify
 
-REMEMBERED = 10_000  # answered requests that may still be reported
 LONGEST_MS = 600_000.0
-LONGEST_ID = 128
+LIVES_S = 900.0  # a receipt: issued with the first content, reported when the longest answer is over
 PER_S, BURST = 20.0, 100.0  # reports of one caller
-FIELDS = frozenset({"request_id", "ttft_ms", "total_ms"})
-
-
-class Answered(NamedTuple):
-    """A request as the router saw it."""
-
-    caller: str
-    user_region: str | None
-    ttft_ms: float  # from its arrival
+REMEMBERED = int(PER_S * LIVES_S + BURST)  # receipts taken: all that one caller can report while they are good
+FIELDS = frozenset({"receipt", "ttft_ms", "total_ms"})
 
 
 class Measurements:
-    """Answered requests that may be reported, and what reports taught."""
+    """Issues receipts, takes reports, and counts what became of them."""
 
-    def __init__(self, last_mile: LastMile, now: Callable[[], float]) -> None:
-        self.last_mile, self._now = last_mile, now
+    def __init__(self, keys: Keys, origin: str, last_mile: LastMile, now: Callable[[], float]) -> None:
+        self.last_mile = last_mile
         self.counts: Counter[str] = Counter()  # reports, by what became of them
-        self._answered: OrderedDict[str, Answered] = OrderedDict()
+        self._keys, self._origin, self._now = keys, origin, now
+        self._taken: OrderedDict[str, None] = OrderedDict()  # receipts, oldest first
         self._left: dict[str, tuple[float, float]] = {}  # caller -> (reports it may still make, at)
 
-    def answered(self, request_id: str, answered: Answered) -> None:
-        """A request was answered; the oldest is forgotten."""
-        self._answered[request_id] = answered
-        if len(self._answered) > REMEMBERED:
-            self._answered.popitem(last=False)
+    def receipt(self, caller: str, request_id: str, user_region: str, ttft_ms: float) -> bytes:
+        """A receipt of an answer that is about to be sent, for its caller alone."""
+        issued = Receipt(request_id, self._origin, user_region, round(ttft_ms, 1), round(self._now()))
+        return sign(issued, self._keys.secret(caller))
 
     def report(self, caller: str, raw: bytes) -> dict[str, Any]:
         """Take a report. Raises RequestError naming the field, TooManyRequests."""
         self._pay(caller)
-        request_id, ttft_ms = _parsed(raw)
-        found = self._answered.get(request_id)
-        if found is None or found.caller != caller:
-            return self._verdict("unknown_request", "no request of yours with this id was answered here, or not lately")
-        del self._answered[request_id]
-        if found.user_region is None:
-            return self._verdict("no_region", "the request did not say where its user is")
-        if not self.last_mile.add(found.user_region, (ttft_ms - found.ttft_ms) / 1000):
-            return self._verdict("implausible", "less than the router itself took, or too long for a network")
-        return self._verdict("recorded", None)
-
-    def _verdict(self, outcome: str, why: str | None) -> dict[str, Any]:
+        text, ttft_ms = _parsed(raw)
+        receipt = verify(text, self._keys.secret(caller))
+        if receipt is None:
+            self.counts["invalid_receipt"] += 1
+            raise RequestError("`receipt` must be the x-router-receipt of an answer to you, as it came", "receipt")
+        outcome, why = self._judged(text, receipt, ttft_ms)
         self.counts[outcome] += 1
-        return {"object": "router.measurement", "recorded": why is None, "reason": why}
+        recorded = why is None
+        return {"object": "router.measurement", "request_id": receipt.request_id, "recorded": recorded, "reason": why}
+
+    def _judged(self, text: str, receipt: Receipt, ttft_ms: float) -> tuple[str, str | None]:
+        """(what becomes of the report, why it is not recorded)."""
+        if receipt.origin != self._origin:
+            return "other_region", f"{receipt.origin} answered this request, and this is {self._origin}"
+        if self._now() - receipt.issued_at > LIVES_S:
+            return "expired", f"a receipt is good for {LIVES_S / 60:g} minutes"
+        if text in self._taken:
+            return "repeated", "this receipt was reported before"
+        self._taken[text] = None
+        if len(self._taken) > REMEMBERED:
+            self._taken.popitem(last=False)
+        if not self.last_mile.add(receipt.user_region, (ttft_ms - receipt.ttft_ms) / 1000):
+            return "implausible", "less than the router itself took, or too long for a network"
+        return "recorded", None
 
     def _pay(self, caller: str) -> None:
         """A bucket for each caller; callers are few, and named in the settings."""
@@ -76,7 +80,7 @@ class Measurements:
 
 
 def _parsed(raw: bytes) -> tuple[str, float]:
-    """(request id, ttft in ms)."""
+    """(receipt, ttft in ms)."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as e:
@@ -86,13 +90,13 @@ def _parsed(raw: bytes) -> tuple[str, float]:
     for name in body:
         if name not in FIELDS:
             raise RequestError(f"`{name[:40]}` is not known here; there are {', '.join(sorted(FIELDS))}", name[:40])
-    request_id = body.get("request_id")
-    if not isinstance(request_id, str) or not 0 < len(request_id) <= LONGEST_ID:
-        raise RequestError("`request_id` must be the x-request-id of an answer", "request_id")
+    receipt = body.get("receipt")
+    if not isinstance(receipt, str):
+        raise RequestError("`receipt` must be the x-router-receipt of an answer", "receipt")
     ttft_ms = _milliseconds(body, "ttft_ms")
     if "total_ms" in body and _milliseconds(body, "total_ms") < ttft_ms:
         raise RequestError("`total_ms` must not be less than `ttft_ms`", "total_ms")
-    return request_id, ttft_ms
+    return receipt, ttft_ms
 
 
 def _milliseconds(body: dict[str, Any], name: str) -> float:

@@ -109,7 +109,7 @@ def latency_profiles(edge: Edge, request: Request, raw: bytes) -> Any:
 
 
 def measurements(edge: Edge, request: Request, raw: bytes) -> Any:
-    """A frontend's own waiting for a request that was answered here."""
+    """A frontend's own waiting for an answer, of which it has a receipt."""
     return edge.measurements.report(edge.admit(request.headers), raw)
 
 

@@ -308,6 +308,20 @@ def test_together_instances_stay_below_what_a_partition_and_an_account_take(inst
     assert instances > 1 or FLUSH_S + MERGE_S + PULL_S <= 20
 
 
+@pytest.mark.parametrize(("instances", "merges"), [(1, 12), (30, 12), (1000, 3)])
+async def test_merges_are_as_rare_as_flushes_make_them(instances: int, merges: int) -> None:
+    """The timer comes twelve times a minute. Each merge reads what all instances wrote."""
+    me = Instance(MemoryStore())
+    me.sync.live, me.sync._last_rows = instances, 50
+    done = 0
+    for _ in range(12):
+        me.clock.at += MERGE_S
+        if await me.sync.merge():
+            done += 1
+            me.sync.merged_at = me.clock.at
+    assert done == merges
+
+
 async def test_instances_are_counted_from_the_profiles(shared: SharedStore) -> None:
     crew = [Instance(shared, origin) for origin in ("eastus", "eastus", "westus")]
     for me in crew:
