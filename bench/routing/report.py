@@ -24,35 +24,53 @@ COSTS = (
     ("return_s", "returned after s", 1, ".0f"),
     ("cost", "$ per 1,000", 1, ".2f"),
 )
+STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # 97.5 % points, from one degree of freedom on
 BOUNDS = (("state_oracle", "under the state oracle"), ("clairvoyant", "under the clairvoyant"))
 
 
 def tables(runs: Sequence[Run], policies: Sequence[str], scenarios: Sequence[str]) -> str:
-    """Hit rates by scenario; then costs, means over scenarios; then the regret to the oracles that were run."""
+    """Hit rates by scenario, differences to the first policy, and what it cost, as means over scenarios and seeds."""
     parts = [hit_rates(runs, policies, scenarios), costs(runs, policies)]
+    if len(policies) > 1:
+        parts.insert(1, differences(runs, policies, scenarios))
     return "\n\n".join(parts) + "\n"
 
 
+def details(runs: Sequence[Run], policies: Sequence[str], scenarios: Sequence[str]) -> str:
+    """What it cost, for every policy and scenario."""
+    return "\n\n".join(f"### {s}\n\n{costs(runs, policies, s)}" for s in scenarios) + "\n"
+
+
 def hit_rates(runs: Sequence[Run], policies: Sequence[str], scenarios: Sequence[str]) -> str:
-    """Share of requests that met their target, %; the mean with the 95 % interval of its difference to the first."""
+    """Share of requests that met their target, %, and the regret to the oracles that were run."""
     rows = []
     for policy in policies:
         cells = [f"{100 * mean(runs, policy, 'hit', scenario):.1f}" for scenario in scenarios]
-        difference, interval = paired(runs, policy, policies[0])
-        against = "" if policy == policies[0] else f"{difference:+.2f} ± {interval:.2f}"
         regrets = [f"{paired(runs, bound, policy)[0]:.1f}" if bound in policies else "" for bound, _ in BOUNDS]
-        rows.append([policy, *cells, f"**{100 * mean(runs, policy, 'hit'):.1f}**", against, *regrets])
-    head = ["target met, %", *scenarios, "mean", f"against {policies[0]}", *(title for _, title in BOUNDS)]
-    return markdown(head, rows)
+        rows.append([policy, *cells, f"**{100 * mean(runs, policy, 'hit'):.1f}**", *regrets])
+    return markdown(["target met, %", *scenarios, "mean", *(title for _, title in BOUNDS)], rows)
 
 
-def costs(runs: Sequence[Run], policies: Sequence[str]) -> str:
-    """What else happened, means over all scenarios and seeds."""
+def differences(runs: Sequence[Run], policies: Sequence[str], scenarios: Sequence[str]) -> str:
+    """The other policies against the first on the same worlds, in points, with 95 % intervals."""
+    rows = []
+    for policy in policies[1:]:
+        cells = [_interval(*paired(runs, policy, policies[0], scenario)) for scenario in scenarios]
+        rows.append([policy, *cells, f"**{_interval(*paired(runs, policy, policies[0]))}**"])
+    return markdown([f"against {policies[0]}, points", *scenarios, "mean"], rows)
+
+
+def _interval(difference: float, half: float) -> str:
+    return f"{difference:+.1f}" if math.isnan(half) else f"{difference:+.1f} ± {half:.1f}"
+
+
+def costs(runs: Sequence[Run], policies: Sequence[str], scenario: str | None = None) -> str:
+    """What else happened: means over the seeds of a scenario, or over all."""
     rows = [
-        [policy, *(_shown(factor * mean(runs, policy, name), form) for name, _, factor, form in COSTS)]
+        [policy, *(_shown(factor * mean(runs, policy, name, scenario), form) for name, _, factor, form in COSTS)]
         for policy in policies
     ]
-    return markdown(["mean of all scenarios", *(title for _, title, _, _ in COSTS)], rows)
+    return markdown([scenario or "mean of all scenarios", *(title for _, title, _, _ in COSTS)], rows)
 
 
 def _shown(value: float, form: str) -> str:
@@ -70,18 +88,21 @@ def mean(runs: Sequence[Run], policy: str, measure: str, scenario: str | None = 
     return statistics.fmean(values) if values else math.nan
 
 
-def paired(runs: Sequence[Run], policy: str, other: str) -> tuple[float, float]:
-    """(mean difference in hit rate to another policy on the same worlds, half of its 95 % interval), points."""
+def paired(runs: Sequence[Run], policy: str, other: str, scenario: str | None = None) -> tuple[float, float]:
+    """(mean difference in hit rate to another policy on the same worlds, half of its 95 % interval), points.
+
+    Student's interval: worlds are few. nan where there are fewer than two.
+    """
     theirs = {(run.scenario, run.seed): run.measures["hit"] for run in runs if run.policy == other}
-    differences = [
+    found = [
         100 * (run.measures["hit"] - theirs[run.scenario, run.seed])
         for run in runs
-        if run.policy == policy and (run.scenario, run.seed) in theirs
+        if run.policy == policy and scenario in (None, run.scenario) and (run.scenario, run.seed) in theirs
     ]
-    if not differences:
-        return math.nan, math.nan
-    deviation = statistics.stdev(differences) if len(differences) > 1 else math.nan
-    return statistics.fmean(differences), 1.96 * deviation / math.sqrt(len(differences))
+    if len(found) < 2:
+        return (found[0] if found else math.nan), math.nan
+    t = STUDENT[len(found) - 2] if len(found) - 2 < len(STUDENT) else 1.96
+    return statistics.fmean(found), t * statistics.stdev(found) / math.sqrt(len(found))
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from bench.routing.__main__ import main, names
 from bench.routing.plot import dot_plot
-from bench.routing.report import mean, paired, tables
+from bench.routing.report import details, mean, paired, tables
 from bench.routing.runs import Run
 
 
@@ -32,13 +32,23 @@ def test_means_are_over_seeds_and_scenarios() -> None:
 def test_differences_are_paired_by_world() -> None:
     difference, interval = paired(runs(), "c3", "slo")
     assert difference == pytest.approx(-9.0)
-    assert interval == pytest.approx(1.96 * 1.1547 / 2, rel=1e-3)
+    assert interval == pytest.approx(3.18 * 1.1547 / 2, rel=1e-3)
+    difference, interval = paired(runs(), "c3", "slo", "base")
+    assert (difference, interval) == pytest.approx((-10.0, 0.0), abs=1e-9)
+    assert math.isnan(paired(runs()[:1], "slo", "slo")[1])
 
 
 def test_the_table_holds_hit_rates_differences_and_regret() -> None:
     text = tables(runs(), ["slo", "c3", "state_oracle"], ["base", "heavy"])
-    assert "| slo | 91.5 | 81.5 | **86.5** |  | 7.5 |  |" in text
-    assert "| c3 | 81.5 | 73.5 | **77.5** | -9.00 ± 1.13 | 16.5 |  |" in text
+    assert "| slo | 91.5 | 81.5 | **86.5** | 7.5 |  |" in text
+    assert "| c3 | 81.5 | 73.5 | **77.5** | 16.5 |  |" in text
+    assert "| c3 | -10.0 ± 0.0 | -8.0 ± 0.0 | **-9.0 ± 1.8** |" in text
+
+
+def test_details_have_a_table_of_costs_for_each_scenario() -> None:
+    text = details(runs(), ["slo", "c3"], ["base", "heavy"])
+    assert text.count("| c3 | 5.0 |") == 2
+    assert "### heavy" in text
 
 
 def test_the_plot_is_an_svg_with_a_dot_for_each_policy_in_each_row() -> None:
@@ -57,6 +67,7 @@ def test_the_command_prints_the_table_and_writes_results(tmp_path: Path, capsys:
     main([*arguments, "--out", str(tmp_path)], environment={})
     assert "Shipped distributions, 1 seeds" in capsys.readouterr().out
     assert (tmp_path / "hits.svg").read_text().startswith("<svg")
+    assert "### azure" in (tmp_path / "details.md").read_text()
 
 
 def test_a_command_that_was_interrupted_goes_on_with_the_runs_that_are_missing(
