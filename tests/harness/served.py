@@ -38,7 +38,12 @@ from tests.harness.eventually import eventually
 KEY = "sk-canary-caller-key"
 PROVIDER_KEY = "sk-canary-provider-key"
 FAST = {"ttft_ms": 50.0, "ttft_p90_ms": 80.0, "ttft_p99_ms": 120.0, "tokens_per_second": 200.0, "p95_total_ms": 400.0}
-PAGES = {"/v1/route": pages.route, "/v1/models": pages.models, "/v1/profiles": pages.latency_profiles}
+PAGES = {
+    "/v1/route": pages.route,
+    "/v1/models": pages.models,
+    "/v1/profiles": pages.latency_profiles,
+    "/v1/measurements": pages.measurements,
+}
 
 
 def fleet(*names: str, model: Mapping[str, Any] | None = None, **changes: Mapping[str, Any]) -> Fleet:

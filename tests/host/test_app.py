@@ -100,19 +100,33 @@ def simulator(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def url(folder: Path, simulator: str) -> Iterator[str]:
+def environment(folder: Path, simulator: str) -> dict[str, str]:
     resources = [d["resource"] for d in fleet()["deployments"]]
-    environment = {
+    return {
         "ROUTER_FLEET": str(folder / "fleet.json"),
         "ROUTER_REGION": "eastus",
         "ROUTER_ENDPOINTS": json.dumps({r: f"{simulator}/from/eastus/to/{r}" for r in resources}),
         "ROUTER_PROVIDER_KEYS": json.dumps(dict.fromkeys(resources, "simulated")),
         "ROUTER_KEYS": f"tester:{hashlib.sha256(KEY.encode()).hexdigest()}",
     }
-    arguments = ("--app", str(ROOT), "--port", "0")
-    with Program("local.host", *arguments, errors=folder / "host.err", environment=environment) as program:
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    with instance(folder / "host.err", environment) as program:
         yield program.line("listening ")
         assert program.stop() == 0
+
+
+@pytest.fixture
+def sister(folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """Another instance of the same app."""
+    with instance(folder / "sister.err", environment) as program:
+        yield program.line("listening ")
+
+
+def instance(errors: Path, environment: dict[str, str]) -> Program:
+    return Program("local.host", "--app", str(ROOT), "--port", "0", errors=errors, environment=environment)
 
 
 @pytest.fixture
@@ -291,22 +305,26 @@ async def test_no_route_is_hidden_by_the_web_framework(http: aiohttp.ClientSessi
     assert not framework & {path for _, path in ROUTES}
 
 
-async def test_what_frontends_measure_is_the_last_mile_of_their_users(http: aiohttp.ClientSession) -> None:
-    """The header tells what the router saw; the frontend waited 80 ms longer, in the user's region."""
+async def test_what_frontends_measure_is_the_last_mile_of_their_users(http: aiohttp.ClientSession, sister: str) -> None:
+    """The frontend waited 80 ms longer than the router, and reports it to an instance that did not answer."""
     body = {"model": "gpt", "messages": MESSAGES, "max_tokens": 5, "routing": {"user_region": "westus"}}
-    for _ in range(5):
-        async with http.post("/v1/chat/completions", json=body) as response:
-            request_id, ttft_ms = response.headers["x-request-id"], float(response.headers["x-router-ttft-ms"])
-            await response.read()
-        report = {"request_id": request_id, "ttft_ms": ttft_ms + 80, "total_ms": ttft_ms + 500}
-        async with http.post("/v1/measurements", json=report) as response:
-            assert response.status == 200
-            assert (await response.json())["recorded"] is True
-    async with http.get("/v1/profiles") as response:
-        assert (await response.json())["last_mile_ms"] == {"westus": pytest.approx(80, abs=1)}
-    async with http.post("/v1/measurements", json={"request_id": 5}) as response:
-        assert response.status == 400
-        assert (await response.json())["error"]["param"] == "request_id"
+    async with aiohttp.ClientSession(sister, headers={"authorization": f"Bearer {KEY}"}) as other:
+        for n in range(5):
+            async with http.post("/v1/chat/completions", json=body | {"stream": n % 2 == 0}) as response:
+                receipt, ttft_ms = response.headers["x-router-receipt"], float(response.headers["x-router-ttft-ms"])
+                request_id = response.headers["x-request-id"]
+                await response.read()
+            report = {"receipt": receipt, "ttft_ms": ttft_ms + 80, "total_ms": ttft_ms + 500}
+            async with other.post("/v1/measurements", json=report) as response:
+                assert response.status == 200
+                told = await response.json()
+                assert (told["recorded"], told["request_id"]) == (True, request_id)
+        async with other.get("/v1/profiles") as response:
+            assert (await response.json())["last_mile_ms"] == {"westus": pytest.approx(80, abs=1)}
+    for wrong in (5, "made up"):
+        async with http.post("/v1/measurements", json={"receipt": wrong, "ttft_ms": 80}) as response:
+            assert response.status == 400
+            assert (await response.json())["error"]["param"] == "receipt"
     async with http.post("/v1/measurements", data=b"x" * 70_000) as response:
         assert response.status == 413
 

@@ -92,6 +92,16 @@ def test_every_key_is_compared_whichever_fits(monkeypatch: pytest.MonkeyPatch) -
         assert len(compared) == 3
 
 
+def test_a_caller_has_one_secret_of_its_own_with_any_of_its_keys() -> None:
+    """The same in every process with these settings; a second key of its own changes it, another caller does not."""
+    alone, both = Keys({digest("one"): "frontend"}), Keys({digest("one"): "frontend", digest("new"): "frontend"})
+    assert alone.secret("frontend") == KEYS.secret("frontend") != KEYS.secret("batch")
+    assert both.secret("frontend") not in (
+        alone.secret("frontend"),
+        Keys({digest("new"): "frontend"}).secret("frontend"),
+    )
+
+
 def test_a_key_too_long_is_not_even_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "hashlib", None)
     with pytest.raises(AuthenticationError):

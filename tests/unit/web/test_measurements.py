@@ -1,4 +1,4 @@
-"""What frontends report: bounded, rate-limited, and believed of their own requests only."""
+"""What frontends report: for receipts of their own, once, in time, where the answer came from; bounded."""
 
 from __future__ import annotations
 
@@ -10,71 +10,105 @@ import pytest
 from routing.errors import RequestError, TooManyRequests
 from routing.latency.last_mile import FEWEST, LastMile
 from routing.web import measurements
-from routing.web.measurements import BURST, PER_S, Answered, Measurements
+from routing.web.auth import Keys
+from routing.web.measurements import BURST, LIVES_S, PER_S, Measurements
+
+KEYS = {"a" * 64: "web", "b" * 64: "another"}
 
 
 class Desk:
-    """Measurements with a clock that is set by hand."""
+    """Measurements of one instance, with a clock that is set by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, origin: str = "eastus", keys: dict[str, str] = KEYS) -> None:
         self.now = 100.0
-        self.taken = Measurements(LastMile(), lambda: self.now)
+        self.taken = Measurements(Keys(keys), origin, LastMile(), lambda: self.now)
 
-    def answered(self, request_id: str, caller: str = "web", region: str | None = "swedencentral") -> None:
-        self.taken.answered(request_id, Answered(caller, region, 500.0))
+    def receipt(self, request_id: str = "r", caller: str = "web") -> str:
+        return self.taken.receipt(caller, request_id, "swedencentral", 500.0).decode()
 
-    def report(self, caller: str = "web", **body: Any) -> dict[str, Any]:
-        return self.taken.report(caller, json.dumps({"request_id": "r", "ttft_ms": 580.0} | body).encode())
+    def report(self, receipt: str, caller: str = "web", **body: Any) -> dict[str, Any]:
+        return self.taken.report(caller, json.dumps({"receipt": receipt, "ttft_ms": 580.0} | body).encode())
 
 
 def test_the_difference_to_what_the_router_saw_is_the_last_mile() -> None:
     desk = Desk()
     for n in range(FEWEST):
-        desk.answered(f"r{n}")
-        assert desk.report(request_id=f"r{n}", total_ms=2_000)["recorded"]
+        told = desk.report(desk.receipt(f"r{n}"), total_ms=2_000)
+        assert told == {"object": "router.measurement", "request_id": f"r{n}", "recorded": True, "reason": None}
     assert desk.taken.last_mile.of("swedencentral") == pytest.approx(0.08)
     assert desk.taken.counts == {"recorded": FEWEST}
 
 
-def test_a_request_is_reported_once_and_by_its_caller_only() -> None:
+def test_any_instance_with_the_same_settings_takes_it() -> None:
+    here, there = Desk(), Desk()
+    assert there.report(here.receipt())["recorded"] is True
+    assert there.taken.counts == {"recorded": 1}
+
+
+def test_an_instance_takes_a_receipt_once() -> None:
     desk = Desk()
-    desk.answered("r")
-    assert desk.report(caller="another")["recorded"] is False
-    assert desk.report()["recorded"] is True
-    assert desk.report()["recorded"] is False
-    assert desk.report(request_id="never seen")["recorded"] is False
-    assert desk.taken.counts == {"recorded": 1, "unknown_request": 3}
+    receipt = desk.receipt()
+    assert desk.report(receipt)["recorded"] is True
+    assert desk.report(receipt, ttft_ms=600.0)["reason"] == "this receipt was reported before"
+    assert desk.taken.counts == {"recorded": 1, "repeated": 1}
+
+
+def test_a_receipt_is_good_for_its_time() -> None:
+    desk = Desk()
+    late, too_late = desk.receipt("late"), desk.receipt("too late")
+    desk.now += LIVES_S
+    assert desk.report(late)["recorded"] is True
+    desk.now += 1
+    assert desk.report(too_late)["reason"] == "a receipt is good for 15 minutes"
+    assert desk.taken.counts == {"recorded": 1, "expired": 1}
+
+
+def test_another_region_does_not_take_it_and_says_which_would() -> None:
+    desk = Desk(origin="westus")
+    told = desk.report(Desk().receipt())
+    assert (told["recorded"], told["reason"]) == (False, "eastus answered this request, and this is westus")
+    assert desk.taken.counts == {"other_region": 1}
 
 
 @pytest.mark.parametrize("ttft_ms", [1.0, 499.0, 10_000.0])
 def test_less_than_the_router_took_and_far_too_much_are_not_believed(ttft_ms: float) -> None:
     desk = Desk()
-    desk.answered("r")
-    assert desk.report(ttft_ms=ttft_ms)["recorded"] is False
+    assert desk.report(desk.receipt(), ttft_ms=ttft_ms)["recorded"] is False
     assert desk.taken.counts == {"implausible": 1}
 
 
-def test_without_a_user_region_nothing_is_learned() -> None:
+@pytest.mark.parametrize(
+    ("issuer", "caller"),
+    [(Desk(), "another"), (Desk(keys={"c" * 64: "web"}), "web")],
+    ids=["another caller's", "signed where the caller has another key"],
+)
+def test_a_receipt_that_is_not_the_callers_is_a_400(issuer: Desk, caller: str) -> None:
     desk = Desk()
-    desk.answered("r", region=None)
-    assert desk.report()["reason"] == "the request did not say where its user is"
+    with pytest.raises(RequestError) as error:
+        desk.report(issuer.receipt(), caller=caller)
+    assert error.value.param == "receipt"
+    assert desk.taken.counts == {"invalid_receipt": 1}
     assert desk.taken.last_mile.known() == {}
 
 
 @pytest.mark.parametrize(
     ("raw", "field"),
     [
-        ("{}", "request_id"),
-        ('{"request_id": 5, "ttft_ms": 1}', "request_id"),
-        ('{"request_id": "' + "x" * 200 + '", "ttft_ms": 1}', "request_id"),
-        ('{"request_id": "r"}', "ttft_ms"),
-        ('{"request_id": "r", "ttft_ms": true}', "ttft_ms"),
-        ('{"request_id": "r", "ttft_ms": -1}', "ttft_ms"),
-        ('{"request_id": "r", "ttft_ms": 1e12}', "ttft_ms"),
-        ('{"request_id": "r", "ttft_ms": "5"}', "ttft_ms"),
-        ('{"request_id": "r", "ttft_ms": 9, "total_ms": 5}', "total_ms"),
-        ('{"request_id": "r", "ttft_ms": 9, "deployment": "d"}', "deployment"),
-        ('{"request_id": "r", "ttft_ms": NaN}', None),
+        ("{}", "receipt"),
+        ('{"receipt": 5, "ttft_ms": 1}', "receipt"),
+        ('{"receipt": null, "ttft_ms": 1}', "receipt"),
+        ('{"receipt": "", "ttft_ms": 1}', "receipt"),
+        ('{"receipt": "r", "ttft_ms": 1}', "receipt"),
+        ('{"receipt": "é.é", "ttft_ms": 1}', "receipt"),
+        ('{"receipt": "\\ud800", "ttft_ms": 1}', None),
+        ('{"receipt": "r"}', "ttft_ms"),
+        ('{"receipt": "r", "ttft_ms": true}', "ttft_ms"),
+        ('{"receipt": "r", "ttft_ms": -1}', "ttft_ms"),
+        ('{"receipt": "r", "ttft_ms": 1e12}', "ttft_ms"),
+        ('{"receipt": "r", "ttft_ms": "5"}', "ttft_ms"),
+        ('{"receipt": "r", "ttft_ms": 9, "total_ms": 5}', "total_ms"),
+        ('{"receipt": "r", "ttft_ms": 9, "request_id": "r"}', "request_id"),
+        ('{"receipt": "r", "ttft_ms": NaN}', None),
         ("[]", None),
     ],
 )
@@ -86,19 +120,21 @@ def test_a_wrong_report_is_a_400_that_names_the_field(raw: str, field: str | Non
 
 def test_a_caller_may_report_so_often_and_is_told_when_to_come_back() -> None:
     desk = Desk()
+    receipts = {caller: desk.receipt(caller=caller) for caller in ("web", "another")}
     for _ in range(int(BURST)):
-        desk.report()
+        desk.report(receipts["web"])
     with pytest.raises(TooManyRequests) as error:
-        desk.report()
+        desk.report(receipts["web"])
     assert 0 < error.value.retry_after_s <= 1 / PER_S
-    desk.report(caller="another")
+    desk.report(receipts["another"], caller="another")
     desk.now += error.value.retry_after_s + 1e-6
-    desk.report()
+    desk.report(receipts["web"])
 
 
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_receipts_is_bounded_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurements, "REMEMBERED", 3)
     desk = Desk()
-    for n in range(5):
-        desk.answered(f"r{n}")
-    assert [desk.report(request_id=f"r{n}")["recorded"] for n in range(5)] == [False, False, True, True, True]
+    receipts = [desk.receipt(f"r{n}") for n in range(4)]
+    for receipt in receipts:
+        assert desk.report(receipt)["recorded"]
+    assert [desk.report(receipt)["recorded"] for receipt in receipts[::-1]] == [False, False, False, True]
