@@ -170,7 +170,7 @@ class StoreUnavailable(RouterError):
 
 
 class AttemptError(RouterError):
-    """One attempt on one deployment failed. `accepted` is False while the provider has taken no byte."""
+    """One attempt on one deployment failed. `accepted` is False where the provider has not begun to work on it."""
 
     code = "attempt_failed"
     status = 502
@@ -183,6 +183,7 @@ class RateLimited(AttemptError):
 
     code = "rate_limited"
     status = 429
+    accepted = False
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -243,6 +244,7 @@ class Misconfigured(AttemptError):
     """The provider refused our credentials or knows no such deployment (401, 403, 404): an alarm for us."""
 
     code = "provider_misconfigured"
+    accepted = False
 
 
 class ProviderRejected(RequestError):

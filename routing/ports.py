@@ -22,6 +22,7 @@ class Piece:
 
     raw: bytes = b""
     content: int = 0  # content-bearing events: text, reasoning or tool deltas
+    reasoning: bool = False  # whether some of them were reasoning
     texts: list[tuple[str, str]] = field(default_factory=list)
     finish: str | None = None  # stop, length, tool_calls, content_filter
     usage: Usage | None = None
@@ -32,6 +33,7 @@ class Piece:
         """Add the piece that came after this one."""
         self.raw += later.raw
         self.content += later.content
+        self.reasoning = self.reasoning or later.reasoning
         self.texts += later.texts
         self.finish = later.finish or self.finish
         self.usage = later.usage or self.usage
@@ -103,6 +105,17 @@ class Profiles(NamedTuple):
     merged_at: float
     holds: Mapping[str, int]  # instance -> version of its newest flush that is in it
     learned: Mapping[str, Learned]  # by deployment id
+    live: int = 0  # instances that wrote lately
+
+
+class Head(NamedTuple):
+    """What a region's profiles are, without them: little to read, and it tells whether the rest has changed."""
+
+    origin: str
+    revision: float  # moment of the merge by the store's clock: the same as long as nobody merges
+    merged_at: float  # ... by ours
+    holds: Mapping[str, int]
+    live: int
 
 
 class Home(NamedTuple):
@@ -140,7 +153,7 @@ class Store(Protocol):
         ...
 
     async def flushed(self, origin: str, now: float) -> list[Flushed]:
-        """The newest total of each instance of a region for each deployment, of the last one to two hours."""
+        """The newest total of each instance of a region for each deployment, of the last half hour and a little more."""
         ...
 
     async def head(self, origin: str) -> str | None:
@@ -148,11 +161,15 @@ class Store(Protocol):
         ...
 
     async def publish(self, profiles: Profiles, replaces: str | None) -> bool:
-        """Replace a region's profiles; False, and nothing done, where they are not those of the token any more."""
+        """Replace a region's profiles; False where they are not those of the token any more, or cannot be stored."""
         ...
 
-    async def profiles(self, now: float) -> list[Profiles]:
-        """The profiles of all origin regions."""
+    async def heads(self) -> list[Head]:
+        """The heads of all origin regions' profiles."""
+        ...
+
+    async def learned(self, head: Head, whole: bool, now: float) -> dict[str, Learned] | None:
+        """The profiles of a region, by deployment; only sums, unless `whole`. None: they are newer than the head."""
         ...
 
     async def home(self, user: str, wanted: str | None, leaves: int | None, now: float) -> Home | None:
@@ -167,12 +184,12 @@ class Store(Protocol):
         """The orders that hold now."""
         ...
 
-    async def order(self, override: Override) -> None:
+    async def order(self, override: Override, now: float) -> None:
         """Set an override, in the place of the deployment's last one."""
         ...
 
-    async def lift(self, deployment: str) -> None:
-        """Remove a deployment's override."""
+    async def lift(self, deployment: str) -> bool:
+        """Remove a deployment's override. False where there was none."""
         ...
 
     async def lease(self, name: str, owner: str, now: float, for_s: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -69,6 +70,8 @@ class Ask:
     require: bool = False
     tokens_in: int = 0
     expected_tokens: float = 200.0
+    length_spread: float = 0.38  # deviation of ln(answer's tokens / expected), and of its pace
+    most_tokens: float = math.inf  # that the answer may have
     reserved_tokens: int = 0  # prompt and max_tokens: what the provider counts against quota
     max_cost_usd: float | None = None
     cheapest: bool = False  # the cheapest deployment that meets the target, instead of the likeliest

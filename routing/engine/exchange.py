@@ -17,6 +17,7 @@ from routing.errors import AttemptError, AttemptTimedOut, ProtocolError, RouterE
 from routing.fleet import Deployment, Model
 from routing.outcome import LatencyMeasurement, Outcome, Usage
 from routing.plan import (
+    PACE_EVENTS,
     Cancel,
     ClientGone,
     Commit,
@@ -37,8 +38,6 @@ from routing.policy.view import View
 from routing.ports import Piece, Provider
 from routing.request import ChatRequest, LatencyPriority
 
-PACE_EVENTS = 24  # a stream has shown its pace after so many content events
-FEWEST_EVENTS = 4  # below that, an ended stream has shown none
 IDLE_GAPS, LEAST_IDLE_S = 80.0, 15.0  # a stream is dead after so many of its usual gaps in silence, not within 15 s
 EXTRA_EVENTS = 64  # an answer may have this many content events more than the model's longest has tokens
 
@@ -77,6 +76,7 @@ class Exchange:
         self._wake: asyncio.TimerHandle | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._reading_since = math.inf
+        self._reasoned = False  # whether its reasoning came as a part of the stream
         self._closed = False
 
     # ------------------------------------------------------------------ before the commit
@@ -122,7 +122,7 @@ class Exchange:
             finally:
                 self._reading_since = math.inf
         if piece is None:
-            self._post(Ended(call.number, self.measurement(), self.events))
+            self._post(Ended(call.number, self.measurement(), self.events, self.usage is not None))
         else:
             self._count(piece, call)
         return piece
@@ -137,16 +137,26 @@ class Exchange:
         network = min(ttft, 1000 * self.view.tracker.net_s[self.plan.attempts[call.number].deployment])
         processing = call.answer.signals.processing_ms
         queue = 0.0 if processing is None else max(0.0, ttft - network - processing)
-        tokens = self.events
-        if self.usage is not None:
-            tokens = max(self.usage.completion_tokens - self.usage.reasoning_tokens, 0)
+        tokens = self.answer_tokens
+        if tokens is None:
+            tokens = round(self.events * self.view.tracker.tokens_per_event[self.plan.attempts[call.number].deployment])
         return LatencyMeasurement(network, queue, ttft, generation, ttft + generation, tokens, processing is None)
+
+    @property
+    def answer_tokens(self) -> int | None:
+        """Tokens that came from the first content on, as the provider counted them: what was thought in silence before
+        is part of the wait. None where it counted none."""
+        if self.usage is None:
+            return None
+        silent = 0 if self._reasoned else self.usage.reasoning_tokens
+        return max(self.usage.completion_tokens - silent, 0)
 
     def _count(self, piece: Piece, call: Call) -> None:
         if piece.usage is not None:
             self.usage = piece.usage
         if not piece.content:
             return
+        self._reasoned = self._reasoned or piece.reasoning
         before, self.events = self.events, self.events + piece.content
         self.last_at = self._clock.now()
         if before < PACE_EVENTS <= self.events and self.last_at > self.first_at:

@@ -116,6 +116,7 @@ class LatencyRouter:
             return
         if request.ask.home is None or plan.reason == "left_home":
             self.affinity.settle(request.user_key, self.view.region[plan.committed.deployment])
-        if exchange.usage is not None:
-            usage = exchange.usage
-            self.lengths.saw(request.model, request.text_bytes, usage.prompt_tokens, usage.completion_tokens)
+        usage, tokens = exchange.usage, exchange.answer_tokens
+        if usage is not None and tokens is not None:
+            expected = request.hints.expected_tokens
+            self.lengths.saw(request.model, request.text_bytes, usage.prompt_tokens, tokens, expected)

@@ -14,13 +14,14 @@ SHIFT = 0.2  # the level is a mean of residuals; the median lies this many sprea
 PRIOR_SAMPLES = 2.0  # that the prior of a level is worth
 PROMPT_SCALE, PROMPT_BASE = 20_000.0, 1_000.0  # TTFT grows with 1 + tokens / 20,000; priors hold at 1,000 tokens
 _PROMPT_AT_BASE = 1 + PROMPT_BASE / PROMPT_SCALE
-# How long an answer will be is known to a factor e^(0.38 z), three Gauss-Hermite points
-LENGTH_POINTS = ((math.exp(-0.38 * math.sqrt(3)), 1 / 6), (1.0, 2 / 3), (math.exp(0.38 * math.sqrt(3)), 1 / 6))
+_ROOT_THREE = math.sqrt(3)
 # A median moves while it is learned, by about half of a spread: with this variance, in spreads, the 90 % interval below
 # holds the true median in 88 to 94 % of cases in simulation (`python -m bench.routing.intervals`), known well or little
 DRIFT = 0.25
 P90, P95, P99 = 1.2816, 1.6449, 2.3263  # points of the standard normal distribution
 _ROOT_HALF = math.sqrt(0.5)
+
+type LengthPoints = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 
 
 class Belief(NamedTuple):
@@ -56,8 +57,18 @@ def below(z: float) -> float:
     return 0.5 + 0.5 * math.erf(z * _ROOT_HALF if z > 0 else 2 * z * _ROOT_HALF)
 
 
-def within(rest: float, at: float, spread: float, answer: float) -> float:
-    """P(first token, and then `answer` seconds of generation of unknown length, within `rest` seconds)."""
+def length_points(spread: float) -> LengthPoints:
+    """How long an answer may be, as factors of what is expected with their weights: three Gauss-Hermite points of a
+    log-normal of this spread."""
+    far = math.exp(_ROOT_THREE * spread)
+    return (1 / far, 1 / 6), (1.0, 2 / 3), (far, 1 / 6)
+
+
+LENGTH_POINTS = length_points(0.38)  # where a caller has told the length: a third off, and the pace a quarter
+
+
+def within(rest: float, at: float, spread: float, answer: float, lengths: LengthPoints = LENGTH_POINTS) -> float:
+    """P(first token, and then `answer` seconds of generation, times one of `lengths`, within `rest` seconds)."""
     scale = _ROOT_HALF / spread
     if not answer:
         if rest <= 0:
@@ -65,7 +76,7 @@ def within(rest: float, at: float, spread: float, answer: float) -> float:
         z = (log(rest) - at) * scale
         return 0.5 + 0.5 * erf(z if z > 0 else 2 * z)
     p = 0.0
-    for factor, weight in LENGTH_POINTS:
+    for factor, weight in lengths:
         left = rest - answer * factor
         if left <= 0:
             break  # the other points are for longer answers still

@@ -44,7 +44,10 @@ CLIP, CLIP_AFTER = 2.5, 3.0  # one wild sample must not own the level, once ther
 SILENCE_CLIP = 1.0  # a cancelled call that was silent counts as at most this much above the level
 RATE_LIMIT_WEIGHT = 0.8  # of a failure
 FASTEST_S, FASTEST_PACE_S = 0.005, 1e-4  # below these a measurement is a clock's resolution
-EVENT_WEIGHT = 0.1  # of the newest stream in the mean of tokens per event
+EVENT_FADING, PRIOR_EVENTS = (
+    0.9,
+    4.0,
+)  # of streams before the newest, in tokens per event; events of one token before all
 MOST_UNMERGED = 16  # flushes kept apart until a merge holds them
 RENEW_S = 5.0  # beliefs age without news; this often they are renewed all the same
 
@@ -89,6 +92,7 @@ class LatencyTracker:
         self.net_s = [n.value for n in self.network]
         self.known = [Sketch() for _ in priors]
         self.tokens_per_event = [1.0] * len(priors)  # some providers put several tokens into one event of a stream
+        self._counted = [(0.0, 0.0)] * len(priors)  # tokens and events behind it
         self.beliefs = [self.belief(d, 0.0) for d in range(len(priors))]
         self.watchers: list[Watcher] = []
         self._renewed_at = 0.0
@@ -116,7 +120,10 @@ class LatencyTracker:
     def saw_tokens(self, d: int, tokens: int, events: int) -> None:
         """A stream of `events` content events held `tokens` tokens, as the provider counted them."""
         if tokens > 0 and events > 0:
-            self.tokens_per_event[d] += EVENT_WEIGHT * (tokens / events - self.tokens_per_event[d])
+            before = self._counted[d]
+            counted = EVENT_FADING * before[0] + tokens, EVENT_FADING * before[1] + events
+            self._counted[d] = counted
+            self.tokens_per_event[d] = (counted[0] + PRIOR_EVENTS) / (counted[1] + PRIOR_EVENTS)
 
     def answered(self, d: int, now: float, measurement: LatencyMeasurement) -> None:
         """A call ended well."""
@@ -160,9 +167,9 @@ class LatencyTracker:
         """A round trip to the deployment was seen."""
         self.net_s[d] = self.network[d].add(round_trip, now)
 
-    def hear_network(self, d: int, round_trip: float | None) -> None:
-        """Another instance of this region saw a round trip to the deployment, or none did."""
-        self.net_s[d] = self.network[d].heard(round_trip)
+    def hear_network(self, d: int, round_trip: float | None, now: float) -> None:
+        """Another instance of this region saw a round trip to the deployment lately, or none did."""
+        self.net_s[d] = self.network[d].heard(round_trip, now)
 
     # ------------------------------------------------------------------ what is believed
     def renew(self, now: float) -> list[Belief]:

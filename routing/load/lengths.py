@@ -1,42 +1,73 @@
-"""How many tokens a prompt holds and an answer will have: learned means, no tokenizer on the request's path."""
+"""How many tokens a prompt holds and an answer will have: learned, no tokenizer on the request's path."""
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 BYTES_PER_TOKEN = 4.0  # start; each provider's usage corrects it
 IMAGE_TOKENS = 800  # fixed cost of an image
-ANSWER_TOKENS = 200.0  # start of the mean answer
+ANSWER_TOKENS = 200.0  # start of the median answer
 LONG_ANSWER_TOKENS = 500.0  # who asks for throughput expects a long answer
-WEIGHT = 0.05  # of the newest sample in each mean
+# Start of the spread of answers about their median, and about what a caller expects: deviations of the logarithm
+SPREAD, HINTED_SPREAD = 0.8, 0.3
+PACE_SPREAD = 0.25  # how much the pace of single answers differs, which no caller can know
+WEIGHT = 0.05  # of the newest sample
 MOST_NAMES = 1_024
+
+
+class _Logs(NamedTuple):
+    """Of a ratio: running mean and variance of its natural logarithm."""
+
+    mean: float
+    variance: float
+
+    def learned(self, value: float) -> _Logs:
+        error = value - self.mean
+        return _Logs(self.mean + WEIGHT * error, (1 - WEIGHT) * (self.variance + WEIGHT * error * error))
 
 
 class Lengths:
     """Learned per name that callers use for a model (a model or an alias)."""
 
-    __slots__ = ("_answers", "_ratios")
+    __slots__ = ("_answers", "_hinted", "_ratios")
 
     def __init__(self) -> None:
         self._ratios: dict[str, float] = {}
-        self._answers: dict[str, float] = {}
+        self._answers: dict[str, _Logs] = {}
+        self._hinted: dict[str, _Logs] = {}  # answers by what their callers expected
 
     def prompt(self, name: str, text_bytes: int, images: int) -> int:
         """Estimated tokens of a prompt."""
         return int(text_bytes / self._ratios.get(name, BYTES_PER_TOKEN)) + IMAGE_TOKENS * images
 
     def answer(self, name: str, limit: int | None) -> float:
-        """Expected tokens of an answer of at most `limit`."""
-        expected = self._answers.get(name, ANSWER_TOKENS)
+        """Expected tokens of an answer of at most `limit`: the median."""
+        expected = math.exp(self._answers.get(name, _UNSEEN).mean)
         return expected if limit is None else max(1.0, min(expected, float(limit)))
 
-    def saw(self, name: str, text_bytes: int, prompt_tokens: int, answer_tokens: int) -> None:
-        """An answer came with the provider's own counts."""
-        if prompt_tokens > 0 and text_bytes > 0:
-            _learn(self._ratios, name, text_bytes / prompt_tokens, BYTES_PER_TOKEN)
-        if answer_tokens > 0:
-            _learn(self._answers, name, float(answer_tokens), ANSWER_TOKENS)
+    def spread(self, name: str, hinted: bool) -> float:
+        """Deviation of ln(time of the answer / expected): how well its length is known, and the pace besides."""
+        if hinted:
+            logs = self._hinted.get(name, _UNSEEN_HINT)
+            return math.sqrt(logs.variance + logs.mean**2 + PACE_SPREAD**2)  # a hint that is always wrong is one, too
+        return math.sqrt(self._answers.get(name, _UNSEEN).variance + PACE_SPREAD**2)
+
+    def saw(self, name: str, text_bytes: int, prompt_tokens: int, answer_tokens: int, expected: int | None) -> None:
+        """An answer came with the provider's own counts; `expected` is what its caller had said, if anything."""
+        if prompt_tokens > 0 and text_bytes > 0 and _room(self._ratios, name):
+            ratio = self._ratios.get(name, BYTES_PER_TOKEN)
+            self._ratios[name] = ratio + WEIGHT * (text_bytes / prompt_tokens - ratio)
+        if answer_tokens > 0 and _room(self._answers, name):
+            self._answers[name] = self._answers.get(name, _UNSEEN).learned(math.log(answer_tokens))
+        if answer_tokens > 0 and expected and _room(self._hinted, name):
+            logs = self._hinted.get(name, _UNSEEN_HINT)
+            self._hinted[name] = logs.learned(math.log(answer_tokens / expected))
 
 
-def _learn(means: dict[str, float], name: str, value: float, start: float) -> None:
-    if name in means or len(means) < MOST_NAMES:
-        mean = means.get(name, start)
-        means[name] = mean + WEIGHT * (value - mean)
+_UNSEEN = _Logs(math.log(ANSWER_TOKENS), SPREAD**2)
+_UNSEEN_HINT = _Logs(0.0, HINTED_SPREAD**2)
+
+
+def _room[T](known: dict[str, T], name: str) -> bool:
+    return name in known or len(known) < MOST_NAMES

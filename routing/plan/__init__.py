@@ -1,6 +1,7 @@
 """One request's life, decided without I/O."""
 
 from routing.plan.moves import (
+    PACE_EVENTS,
     Action,
     Cancel,
     ClientGone,
@@ -19,6 +20,7 @@ from routing.plan.moves import (
 from routing.plan.plan import Attempt, Plan
 
 __all__ = [
+    "PACE_EVENTS",
     "Action",
     "Attempt",
     "Cancel",

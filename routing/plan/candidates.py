@@ -23,22 +23,32 @@ class Candidates:
 
     def ready(self, now: float) -> tuple[Sequence[int], bool]:
         """Deployments that may be sent to now, and whether health had to be ignored to find any (panic routing)."""
-        health, slots = self._view.health, self._view.slots
+        health, slots, orders = self._view.health, self._view.slots, self._view.orders
+        closed, in_flight, limits = health.closed_until, slots.in_flight, slots.limits
         for group in (self.eligible.first, self.eligible.standby):
-            usable = [d for d in group if not self._unusable(d)]
-            open_ = [d for d in usable if health.closed_until[d] <= now and not slots.full(d) and not self._drained(d)]
+            usable = group if self._all_usable() else [d for d in group if not self._unusable(d)]
+            open_ = [d for d in usable if closed[d] <= now and in_flight[d] < limits[d]]
+            if orders:
+                open_ = [d for d in open_ if not self._drained(d)]
             if open_:
                 return open_, False
         # an ejected deployment may have recovered; one that said when to come back has not
         return [d for d in self.usable() if not slots.full(d) and health.refused_until[d] <= now], True
+
+    def _all_usable(self) -> bool:
+        """Whether there is no reason to look at each: the usual case, and worth a fifth of a first step's time."""
+        ask, view = self._ask, self._view
+        special = self.tried or view.orders or self.smallest_window or ask.max_cost_usd is not None
+        return not special and UNSURE * ask.tokens_in <= view.least_window
 
     def usable(self) -> list[int]:
         """Deployments that could serve this request in some state of theirs."""
         return [d for d in self._all() if not self._unusable(d)]
 
     def retry_after(self, now: float) -> float:
-        """Seconds until the first closed deployment opens; 1 where none is closed."""
-        waits = [self._view.health.closed_until[d] - now for d in self._all()]
+        """Seconds until the first closed deployment that can serve this request opens; 1 where none is closed."""
+        able = [d for d in self._all() if self._unusable(d) in ("", "tried")]
+        waits = [self._view.health.closed_until[d] - now for d in able]
         return min((wait for wait in waits if wait > 0), default=1.0)
 
     def exclusions(self, now: float) -> dict[int, str]:

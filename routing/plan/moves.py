@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from routing.errors import AttemptError, RouterError
 from routing.outcome import LatencyMeasurement
 
+PACE_EVENTS = 24  # a stream has shown its pace after so many content events
+FEWEST_EVENTS = 4  # below that, an ended stream has shown none
+
 
 @dataclass(slots=True)
 class Start:
@@ -27,7 +30,7 @@ class FirstContent:
 
 @dataclass(slots=True)
 class Progress:
-    """A stream has shown its pace."""
+    """A stream has shown its pace, at its PACE_EVENTS-th content event."""
 
     attempt: int
     seconds_per_event: float
@@ -40,6 +43,7 @@ class Ended:
     attempt: int
     measurement: LatencyMeasurement
     events: int = 0  # content-bearing events of a stream
+    counted: bool = True  # whether the provider counted the tokens
 
 
 @dataclass(slots=True)

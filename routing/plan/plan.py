@@ -31,6 +31,8 @@ from routing.outcome import AttemptRecord, LatencyMeasurement, Verdict
 from routing.plan import endings
 from routing.plan.candidates import Candidates
 from routing.plan.moves import (
+    FEWEST_EVENTS,
+    PACE_EVENTS,
     Action,
     Cancel,
     ClientGone,
@@ -103,8 +105,8 @@ class Plan:
             case Progress(number, pace):
                 self.view.tracker.pace(self.attempts[number].deployment, now, pace)
                 return []
-            case Ended(number, measurement, events):
-                return self._ended(self.attempts[number], measurement, events, now)
+            case Ended(number):
+                return self._ended(self.attempts[number], event, now)
             case Failed(number, error):
                 return self._failed(self.attempts[number], error, now)
             case Tick():
@@ -129,7 +131,6 @@ class Plan:
         if attempt.verdict is not None or self.committed is not None:
             return []
         self.committed, attempt.first_at = attempt, now
-        self.view.health.succeeded(attempt.deployment)
         self.view.failovers.refund(attempt.paid)
         if attempt.hedge:
             self.reason = "hedge_won"
@@ -141,17 +142,27 @@ class Plan:
             actions.append(WakeAt(self._deadline_at))
         return actions
 
-    def _ended(self, attempt: Attempt, measurement: LatencyMeasurement, events: int, now: float) -> list[Action]:
+    def _ended(self, attempt: Attempt, ended: Ended, now: float) -> list[Action]:
         if attempt is not self.committed:
             return []
+        measurement, events = ended.measurement, ended.events
         tracker, d = self.view.tracker, attempt.deployment
+        self.view.health.succeeded(d)  # not at its first content: a stream that always breaks later is no good one
         if not self.ask.streamed:
             tracker.whole(d, now, measurement.total_ms / 1000, self.ask.tokens_in, measurement.tokens_generated)
-        tracker.saw_tokens(d, measurement.tokens_generated, events)
+        elif ended.counted:
+            tracker.saw_tokens(d, measurement.tokens_generated, events)
+            self._pace_of_few(attempt, measurement, events, now)
         tracker.answered(d, now, measurement)
         self._record_end(attempt, now, Verdict.SUCCESS)
         self.over = True
         return []
+
+    def _pace_of_few(self, attempt: Attempt, measurement: LatencyMeasurement, events: int, now: float) -> None:
+        """A stream of many tokens in few events has shown its pace, too, once their number is known."""
+        many = measurement.tokens_generated >= PACE_EVENTS and FEWEST_EVENTS <= events < PACE_EVENTS
+        if many and measurement.generation_ms > 0:
+            self.view.tracker.pace(attempt.deployment, now, measurement.generation_ms / 1000 / (events - 1))
 
     def _failed(self, attempt: Attempt, error: AttemptError, now: float) -> list[Action]:
         if attempt.verdict is not None:
@@ -177,7 +188,7 @@ class Plan:
             return self._finish(now, [GiveUp(endings.too_late("ttft_timeout"))])
         actions: list[Action] = []
         for attempt in self._open_attempts():
-            if now >= attempt.give_up_at:
+            if now >= attempt.give_up_at and self._another_try(attempt, now):
                 actions.append(Cancel(attempt.number))
                 self._silent(attempt, now)
                 actions += self._failed(attempt, AttemptTimedOut("no content within its time"), now)
@@ -226,6 +237,19 @@ class Plan:
             return None
         delay = self.policy.hedge_after(self.view, ask, choice, self._hedge_left(now), now)
         return None if delay is None else now + delay
+
+    def _another_try(self, attempt: Attempt, now: float) -> bool:
+        """Whether to give up a call that has been silent for long. Where nothing better is left, late beats never: it
+        then gets all the time that there is."""
+        model = self.view.fleet.model_of(self.view.fleet.deployments[attempt.deployment])
+        longest = attempt.sent_at + model.first_content_timeout_s if self.ask.streamed else math.inf
+        longest = min(longest, self._deadline_at, self._first_content_limit())
+        silent = AttemptTimedOut("no content within its time")
+        nothing_left = self.ask.one_try or self._used_up(now, silent) or not self.candidates.ready(now)[0]
+        if nothing_left and attempt.give_up_at < longest:
+            attempt.give_up_at = longest
+            return False
+        return True
 
     def _used_up(self, now: float, after: AttemptError | None) -> bool:
         """Whether tries, time or the purse for failovers are at their end."""
@@ -306,7 +330,7 @@ class Plan:
                     self.candidates.smallest_window = max(self.candidates.smallest_window, self.view.context_window[d])
                 return
             case RateLimited(retry_after_s=hint):
-                health.rate_limited(d, now, hint, self.rng)
+                health.rate_limited(d, now, hint, self.rng, getattr(self.policy, "cool_down_s", 0.0))
             case Misconfigured():
                 health.misconfigured(d, now)
             case _:

@@ -5,6 +5,8 @@
              fewer of our own calls in flight per nominal rate. A retry spreads more: 0.3 for 0.04, so that refused
              requests do not all queue at the next best. In this draw the level carries noise of
              0.3 sqrt(2 / (n + 2)): an unknown deployment gets a few requests, not all
+    home     a user stays in one region while that costs little, judged without noise and in the home's favour by as
+             much as its level may be wrong: chance alone moves nobody
     hedge    planned at the send for the moment t that maximises P(miss) p_second(left - t) - price P(silent at t);
              done if then P(miss | silent) p_best reaches the price and the purse holds it.
              price = 0.12 cost 2^(1 - 2 purse / cap), so that the purse is neither full nor empty
@@ -16,10 +18,11 @@ were fitted in simulation on measured traces of production endpoints.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from random import Random
 
-from routing.latency.prediction import P90, P99, below, prompt_log, ttft_at, within
+from routing.latency.prediction import P90, P99, below, length_points, prompt_log, ttft_at, within
 from routing.load.slots import queue_s
 from routing.policy.seam import Choice, Score
 from routing.policy.view import View
@@ -30,13 +33,20 @@ HEADROOM_FLOOR, TIER_PENALTY, EXPLORE = 0.02, 0.02, 0.3
 HEDGE_PRICE = 0.12  # gain in probability that a hedge of a mean prompt must bring while the purse is half full
 EARLIEST_HEDGE_S = 0.030
 NO_TARGET = 1.25  # without a target, one is set at this multiple of the best candidate's median
-HOPELESS = 0.05  # below this probability a target tells nothing apart: choose as if there were none
+HOPELESS = 0.3  # below this probability a target tells little apart: choose as if there were none
 STICKY_LOSS = 0.05  # most probability that staying at home may cost
 PATIENCE, LEAST_PATIENCE_S = 2.0, 1.0  # give a silent call up after twice its predicted 99 % point, not within a second
+LONGEST_ANSWER = (
+    3.0  # deviations: an answer that comes whole may be so much longer than expected, not more than allowed
+)
 # (z, F(z)) of the primary's wait where a hedge may be planned; the lower half of the shape is half as wide
 MOMENTS = tuple(
     (z if z > 0 else z / 2, 0.5 + 0.5 * math.erf(z * math.sqrt(0.5))) for z in (-1, -0.5, 0, 0.4, 0.8, 1.2, 1.6, 2, 2.5)
 )
+
+_USED = itemgetter(2)  # of a Row
+
+type Row = tuple[float, float, float, int]  # value, probability, share of quota used, deployment
 
 
 class SloPolicy:
@@ -49,25 +59,21 @@ class SloPolicy:
     ) -> Choice:
         """See the module."""
         target = self._target(view, ask, candidates) if left is None else left
-        drawn = self._values(view, ask, candidates, target, now, rng)
+        candidates, elsewhere, home_reason = self._at_home(view, ask, candidates, target, now)
+        drawn = self._values(view, ask, candidates, target, now, rng.gauss)
         best, likeliest, _, _ = max(drawn)
         if likeliest < HOPELESS and not ask.cheapest:
-            drawn = self._values(view, ask, candidates, self._target(view, ask, candidates), now, rng)
-            best = max(drawn)[0]
-        everyone = drawn
-        candidates, home_reason = self._at_home(view, ask, candidates, drawn, best)
-        if len(candidates) < len(drawn):
-            drawn = [row for row in drawn if row[3] in candidates]
+            drawn = self._values(view, ask, candidates, self._target(view, ask, candidates), now, rng.gauss)
             best = max(drawn)[0]
         if ask.cheapest:
             d, reason = self._cheapest(view, ask, drawn)
         else:
             d, reason = self._draw(view, drawn, best, rng, RETRY_SOFTNESS if retry else SOFTNESS), "fastest"
             reason = self._reason(view, drawn, d, reason)
-        second = max(((value, o) for value, _, _, o in everyone if o != d), default=None)  # a hedge may leave home
+        others = [row for row in (*drawn, *elsewhere) if row[3] != d]  # a hedge may leave home
         return Choice(
             score=self.score(view, ask, (d,), target, now)[0],
-            second=second[1] if second else None,
+            second=_likeliest(others)[3] if others else None,
             reason=home_reason or reason,
             target_s=target,
         )
@@ -88,14 +94,16 @@ class SloPolicy:
         d, second = choice.score.deployment, choice.second
         b, other, longer = view.tracker.beliefs[d], view.tracker.beliefs[second], prompt_log(ask.tokens_in)
         net, other_net, length = view.tracker.net_s[d], view.tracker.net_s[second], self._length(ask)
-        miss = 1 - within(left - net, b.at + longer, b.spread, length * b.pace)
+        points = length_points(ask.length_spread)
+        miss = 1 - within(left - net, b.at + longer, b.spread, length * b.pace, points)
         price, most, moment = self._price(view, ask), 0.0, None
         whole = 0.0 if ask.streamed else ask.expected_tokens * b.pace  # an unstreamed call is silent until its end
         for z, share in ((None, 0.0), *MOMENTS):
             t = EARLIEST_HEDGE_S if z is None else net + math.exp(b.at + longer + z * b.spread) + whole
             if t >= left:
                 break
-            rescue = other.keep * within(left - t - other_net, other.at + longer, other.spread, length * other.pace)
+            rest = left - t - other_net
+            rescue = other.keep * within(rest, other.at + longer, other.spread, length * other.pace, points)
             gain = miss * rescue - price * (1 - share)
             if gain > most:
                 most, moment = gain, max(EARLIEST_HEDGE_S, t)
@@ -113,17 +121,17 @@ class SloPolicy:
         if not ask.streamed:
             waited -= ask.expected_tokens * b.pace
         silent = 1 - below((math.log(waited) - b.at - longer) / b.spread) if waited > 0 else 1.0
-        miss_ahead = 1 - within(age + left - view.tracker.net_s[primary], b.at + longer, b.spread, length * b.pace)
+        rest, points = age + left - view.tracker.net_s[primary], length_points(ask.length_spread)
+        miss_ahead = 1 - within(rest, b.at + longer, b.spread, length * b.pace, points)
         miss = min(1.0, miss_ahead / max(silent, 1e-6))
-        _, p, _, d = max(self._values(view, ask, candidates, left, now, None))
+        _, p, _, d = _likeliest(self._values(view, ask, candidates, left, now, None))
         return d if miss * p >= price else None
 
     def patience(self, view: View, ask: Ask, deployment: int, second: int | None, left: float) -> float:
-        """Twice the predicted 99 % point, within the model's ceiling, leaving time for the second choice."""
-        model = view.fleet.model_of(view.fleet.deployments[deployment])
-        wait = min(
-            max(LEAST_PATIENCE_S, PATIENCE * self._quantile(view, ask, deployment, P99)), model.first_content_timeout_s
-        )
+        """Twice the predicted 99 % point, leaving time for the second choice."""
+        wait = max(LEAST_PATIENCE_S, PATIENCE * self._quantile(view, ask, deployment, P99))
+        if ask.streamed:
+            wait = min(wait, view.fleet.model_of(view.fleet.deployments[deployment]).first_content_timeout_s)
         if second is not None:
             _, rescue, _ = self._medians(view, ask, second)
             wait = min(wait, max(self._quantile(view, ask, deployment, P90), left - rescue))
@@ -138,9 +146,15 @@ class SloPolicy:
         return ask.expected_tokens
 
     def _values(
-        self, view: View, ask: Ask, candidates: Sequence[int], left: float, now: float, rng: Random | None
-    ) -> list[tuple[float, float, float, int]]:
-        """(value, probability, share of quota used, deployment) of each candidate if sent now."""
+        self,
+        view: View,
+        ask: Ask,
+        candidates: Sequence[int],
+        left: float,
+        now: float,
+        noise: Callable[[float, float], float] | None,
+    ) -> list[Row]:
+        """A row for each candidate if sent now. `noise(0, 1)` is the deviation by which a level may be wrong."""
         beliefs, net, in_flight, slots = (
             view.tracker.renew(now),
             view.tracker.net_s,
@@ -148,32 +162,31 @@ class SloPolicy:
             view.slots.limits,
         )
         length, longer, quota, tier = self._length(ask), prompt_log(ask.tokens_in), view.quota, view.tier
-        asked, rows = ask.demand.min_quality_tier, []
+        asked, points, rows = ask.demand.min_quality_tier, length_points(ask.length_spread), []
         for d in candidates:
             at, spread, pace, keep, doubt, sent, _, _ = beliefs[d]
-            if rng is not None:
-                at += EXPLORE * doubt * rng.gauss(0.0, 1.0)
+            if noise is not None:
+                at += EXPLORE * doubt * noise(0.0, 1.0)
             rest = left - net[d]
             if 2 * in_flight[d] >= slots[d]:
-                rest -= queue_s(in_flight[d], slots[d], math.exp(at) + ask.expected_tokens * pace)
-            p = keep * within(rest, at + longer, spread, length * pace)
+                holding = net[d] + math.exp(at + longer) + ask.expected_tokens * pace
+                rest -= queue_s(in_flight[d], slots[d], holding)
+            p = keep * within(rest, at + longer, spread, length * pace, points)
             rows.append((p - TIER_PENALTY * (tier[d] - asked), p, quota.utilisation(d, now, sent), d))
         return rows
 
     @staticmethod
-    def _draw(
-        view: View, rows: Sequence[tuple[float, float, float, int]], best: float, rng: Random, softness: float
-    ) -> int:
+    def _draw(view: View, rows: Sequence[Row], best: float, rng: Random, softness: float) -> int:
         nominal, in_flight = view.quota.nominal, view.slots.in_flight
         weights = [
             nominal[d] * max(HEADROOM_FLOOR, 1 - used) ** 2 * math.exp((value - best) / softness)
             for value, _, used, d in rows
         ]
         a, b = (row[3] for row in rng.choices(rows, weights, k=2))
-        return b if (in_flight[b] + 1) / nominal[b] < (in_flight[a] + 1) / nominal[a] else a
+        return b if in_flight[b] / nominal[b] < in_flight[a] / nominal[a] else a
 
     @staticmethod
-    def _cheapest(view: View, ask: Ask, rows: Sequence[tuple[float, float, float, int]]) -> tuple[int, str]:
+    def _cheapest(view: View, ask: Ask, rows: Sequence[Row]) -> tuple[int, str]:
         """The cheapest deployment that is predicted to meet the target at the asked percentile, else the likeliest."""
         meeting = [row for row in rows if row[1] >= ask.percentile / 100]
         if not meeting:
@@ -182,28 +195,32 @@ class SloPolicy:
         return min(zip(price, (d for *_, d in meeting), strict=True))[1], "cheapest_meeting_slo"
 
     def _at_home(
-        self,
-        view: View,
-        ask: Ask,
-        candidates: Sequence[int],
-        rows: Sequence[tuple[float, float, float, int]],
-        best: float,
-    ) -> tuple[Sequence[int], str | None]:
-        """The candidates of the user's home region while staying there costs no more than the allowance."""
-        home = [row for row in rows if view.region[row[3]] == ask.home] if ask.home else []
+        self, view: View, ask: Ask, candidates: Sequence[int], target: float, now: float
+    ) -> tuple[Sequence[int], Sequence[Row], str | None]:
+        """(candidates to draw from, rows of the others, why), by what staying in the user's home region costs."""
+        home = [d for d in candidates if view.region[d] == ask.home] if ask.home else []
         if not home:
-            return candidates, None
+            return candidates, (), None
+        away = [d for d in candidates if view.region[d] != ask.home]
+        if not away:
+            return home, (), "sticky"
+        at_home = self._values(view, ask, home, target, now, _at_best)
+        elsewhere = self._values(view, ask, away, target, now, None)
         median = 0 if ask.priority is LatencyPriority.STREAMING else 1
-        cost = min(self._medians(view, ask, row[3])[median] for row in home) - min(
-            self._medians(view, ask, d)[median] for d in candidates
-        )
-        if cost > view.stickiness_s or max(home)[0] < best - STICKY_LOSS:
-            away = [d for d in candidates if view.region[d] != ask.home]
-            return away or candidates, "left_home"
-        return [row[3] for row in home], "sticky"
+        best_here = min(self._medians(view, ask, d)[median] - self._doubt_s(view, ask, d) for d in home)
+        cost = best_here - min(self._medians(view, ask, d)[median] for d in away)
+        if cost > view.stickiness_s or max(at_home)[0] < max(elsewhere)[0] - STICKY_LOSS:
+            return away, at_home, "left_home"
+        return home, elsewhere, "sticky"
 
     @staticmethod
-    def _reason(view: View, rows: Sequence[tuple[float, float, float, int]], d: int, reason: str) -> str:
+    def _doubt_s(view: View, ask: Ask, d: int) -> float:
+        """By how many seconds the first token may come earlier than believed."""
+        b = view.tracker.beliefs[d]
+        return math.exp(b.at + prompt_log(ask.tokens_in)) * (1 - math.exp(-EXPLORE * b.doubt))
+
+    @staticmethod
+    def _reason(view: View, rows: Sequence[Row], d: int, reason: str) -> str:
         if len(rows) == 1:
             return "only_candidate"
         best = max(rows)
@@ -223,7 +240,10 @@ class SloPolicy:
         """The wait for the first content of a call at the standardised point z, seconds."""
         b = view.tracker.beliefs[d]
         first = view.tracker.net_s[d] + ttft_at(z, b.at + prompt_log(ask.tokens_in), b.spread)
-        return first if ask.streamed else first + ask.expected_tokens * b.pace * math.exp(0.38 * z)
+        if ask.streamed:
+            return first
+        tokens = ask.expected_tokens * math.exp(LONGEST_ANSWER * ask.length_spread)
+        return first + min(tokens, max(ask.expected_tokens, ask.most_tokens)) * b.pace
 
     def _target(self, view: View, ask: Ask, candidates: Sequence[int]) -> float:
         """A target where the caller set none: it separates the fast from the slow without asking the impossible."""
@@ -235,3 +255,14 @@ class SloPolicy:
         """The gain in probability that a hedge of this request must bring."""
         purse = view.hedges
         return HEDGE_PRICE * view.hedge_cost(ask.tokens_in) * 2 ** (1 - 2 * purse.content / purse.cap)
+
+
+def _likeliest(rows: Sequence[Row]) -> Row:
+    """The row of the best value; of those within a hundredth of it the one with most of its quota left."""
+    near = max(rows)[0] - 0.01
+    return min((row for row in rows if row[0] >= near), key=_USED)
+
+
+def _at_best(_mean: float, _deviation: float) -> float:
+    """A deployment judged as fast as it may well be."""
+    return -1.0

@@ -41,6 +41,7 @@ class View:
     tier: list[int] = field(init=False)
     region: list[str] = field(init=False)
     context_window: list[int] = field(init=False)
+    least_window: int = field(init=False)
     price_in: list[float] = field(init=False)
     price_out: list[float] = field(init=False)
 
@@ -50,6 +51,7 @@ class View:
         self.tier = [m.quality_tier for m in models]
         self.region = [d.region for d in self.fleet.deployments]
         self.context_window = [m.context_window for m in models]
+        self.least_window = min(self.context_window)
         self.price_in = [m.price_in / 1e6 for m in models]
         self.price_out = [m.price_out / 1e6 for m in models]
 
@@ -87,8 +89,11 @@ class View:
                 self.slots.limits[d] = order.limit
 
     def hedge_cost(self, tokens_in: int) -> float:
-        """What an extra call costs, in calls of a mean prompt: calls and tokens both count against quota."""
-        return 0.5 + 0.5 * tokens_in / self.mean_prompt
+        """What an extra call costs, in calls of a mean prompt: calls and tokens both count against quota.
+
+        At most what the purse can hold: the longest prompts are the slowest, and may be hedged while it is full.
+        """
+        return min(HEDGE_CAP, 0.5 + 0.5 * tokens_in / self.mean_prompt)
 
     def saw_prompt(self, tokens_in: int) -> None:
         """Take one prompt into the running mean."""

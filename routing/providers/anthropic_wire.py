@@ -119,6 +119,7 @@ def _delta(delta: Any, piece: Piece) -> None:
         raise ProtocolError("a content_block_delta of the stream has no delta")
     texts = _texts(delta)
     piece.texts += texts
+    piece.reasoning = piece.reasoning or any(kind == "reasoning" for kind, _ in texts)
     piece.content += len(texts) or bool(delta.get("partial_json"))
 
 

@@ -14,6 +14,7 @@ from routing.providers.wire import Wire, count
 
 FINISH = {"stop", "length", "tool_calls", "content_filter", "function_call"}
 # The parts of a delta that a reader would see: text, reasoning (as vLLM and others name it), tools, refusals
+REASONING_KEYS = ("reasoning_content", "reasoning")
 CONTENT_KEYS = ("content", "reasoning_content", "reasoning", "tool_calls", "refusal", "function_call", "audio")
 
 
@@ -120,6 +121,7 @@ class OpenAIStream:
             return False
         if isinstance(delta, dict) and any(delta.get(key) for key in CONTENT_KEYS):
             piece.content += 1
+            piece.reasoning = piece.reasoning or any(delta.get(key) for key in REASONING_KEYS)
         finish = choice.get("finish_reason")
         if finish:
             self._finished.add(index)

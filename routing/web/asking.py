@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -95,6 +96,8 @@ def _ask(parsed: Parsed, hints: Hints, suffix: str, demand: Demand, name: str, l
         require=hints.require,
         tokens_in=tokens_in,
         expected_tokens=expected,
+        length_spread=lengths.spread(name, hinted=bool(hints.expected_tokens)),
+        most_tokens=float(parsed.max_tokens or math.inf),
         reserved_tokens=tokens_in + parsed.answers * (parsed.max_tokens or int(expected)),
         max_cost_usd=hints.max_cost_usd,
         cheapest=suffix == "price",

@@ -20,11 +20,11 @@ from tests.harness.clients import openai_client
 from tests.harness.eventually import eventually
 from tests.harness.incoming import Hit
 from tests.harness.invariants import Evidence, invariants
-from tests.harness.openai_wire import Chat, error
+from tests.harness.openai_wire import DONE, Chat, error
 from tests.harness.script import CLOSE, HANG, RESET, Script, Step
 from tests.harness.served import FAST, KEY, PROVIDER_KEY, Served, fleet
 from tests.harness.upstream import Upstream
-from tests.harness.wire import LAST_CHUNK, chunk, chunked, stream_head, voice
+from tests.harness.wire import LAST_CHUNK, chunk, chunked, stream, stream_head, voice
 
 SLOWER = {
     "ttft_ms": 3000.0,
@@ -363,3 +363,17 @@ async def test_c3_a_caller_who_stops_reading_for_ever_loses_the_stream_and_its_l
             await eventually(lambda: router.in_flight()["a"] == 1, what="the stream runs")
             await eventually(lambda: router.in_flight()["a"] == 0, what="the lease is back")
             await eventually(a.hits[0].aborted.is_set, what="the upstream saw the end")
+
+
+@pytest.mark.parametrize("shown", [True, False], ids=["streamed", "silent"])
+async def test_reasoning_is_counted_where_it_is_waited_for(shown: bool) -> None:
+    """Streamed reasoning is a part of the answer; silent reasoning is a part of the wait for it."""
+    thoughts = [A.delta(reasoning_content="hm ") for _ in range(30)] if shown else []
+    told = {"prompt_tokens": 7, "completion_tokens": 40, "completion_tokens_details": {"reasoning_tokens": 30}}
+    events = [A.role(), *thoughts, *A.contents(10), A.delta("stop"), A.chunk([], usage=told), DONE]
+    async with Upstream(stream(events)) as a, Served(fleet("a"), {"a": a.url}) as router:
+        async with aiohttp.ClientSession() as session:
+            await Caller(session, router.url).chat()
+        tracker, lengths = router.edge.router.tracker, router.edge.router.lengths
+        assert tracker.tokens_per_event[0] == pytest.approx(1.0)
+        assert lengths.answer("auto", None) == pytest.approx(200 * ((40 if shown else 10) / 200) ** 0.05)

@@ -13,6 +13,7 @@ from routing.errors import (
     AttemptError,
     ConnectFailed,
     DeadlineExceeded,
+    Misconfigured,
     ProviderRejected,
     RateLimited,
     RequestRejected,
@@ -68,9 +69,9 @@ def test_a_providers_rejection_keeps_its_status_and_words() -> None:
     assert (RequestRejected.status, ProviderRejected.status) == (502, 400)  # an instance's own, not the class's
 
 
-def test_only_a_failed_connection_took_no_byte() -> None:
+def test_what_was_refused_or_never_arrived_was_not_begun() -> None:
     refusing = [c for c, _ in classes(AttemptError) if issubclass(c, AttemptError) and not c.accepted]
-    assert refusing == [ConnectFailed]
+    assert set(refusing) == {ConnectFailed, Misconfigured, RateLimited}
 
 
 def test_a_429_keeps_the_hint_or_none() -> None:

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from routing.latency.fold import Fold
+from routing.latency.network import STALE_S
 from routing.latency.sketch import Sketch
 from routing.latency.tracker import LatencyTracker
 from routing.outcome import LatencyMeasurement
@@ -50,6 +51,16 @@ def test_the_least_round_trip_counts_and_an_empty_fold_has_none() -> None:
     for value in (0.05, None, 0.02, 0.9):
         fold.add(Sketch(10.0).learned(10.0, value))
     assert fold.learned().round_trip_s == 0.02
+
+
+def test_round_trips_of_totals_that_nobody_writes_any_more_do_not_count() -> None:
+    """The least wins: that of a dead instance would win for as long as its total is read."""
+    now = 10_000.0
+    fold = Fold(now)
+    fold.add(Sketch(now - STALE_S - 1).learned(now - STALE_S - 1, 0.02))
+    assert fold.learned().round_trip_s is None
+    fold.add(Sketch(now - STALE_S).learned(now - STALE_S, 0.05))
+    assert fold.learned().round_trip_s == 0.05
 
 
 def test_a_sketch_survives_being_told_as_numbers() -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from routing.latency.network import WINDOW_S, NetworkFloor
+from routing.latency.network import STALE_S, WINDOW_S, NetworkFloor
 
 
 def test_before_any_round_trip_was_seen_it_is_the_prior() -> None:
@@ -50,3 +50,21 @@ def test_after_two_windows_of_silence_the_old_floor_is_forgotten() -> None:
         floor = NetworkFloor(0.08)
         floor.add(0.02, 0.0)
         assert floor.add(0.09, silence) == value
+
+
+def test_what_was_seen_here_is_passed_on_for_ten_minutes() -> None:
+    floor = NetworkFloor(0.08)
+    assert floor.measured(0.0) is None
+    floor.add(0.02, 0.0)
+    assert [floor.measured(now) for now in (0.0, STALE_S, STALE_S + 1)] == [0.02, 0.02, None]
+
+
+def test_others_are_believed_where_nothing_was_seen_here_lately() -> None:
+    floor = NetworkFloor(0.08)
+    assert floor.heard(None, 0.0) == 0.08
+    assert floor.heard(0.05, 0.0) == 0.05
+    assert floor.measured(0.0) is None, "hearsay is not passed on"
+    floor.add(0.02, 1.0)
+    assert floor.heard(0.05, 1.0 + STALE_S) == 0.02
+    assert floor.heard(None, 2.0 + STALE_S) == 0.02, "the last that was known"
+    assert floor.heard(0.05, 2.0 + STALE_S) == 0.05

@@ -6,10 +6,8 @@ import math
 
 import pytest
 
-from routing.errors import (
-    ServerError,
-)
-from routing.outcome import Verdict
+from routing.errors import ConnectionLost, ServerError
+from routing.outcome import LatencyMeasurement, Verdict
 from routing.plan import (
     Cancel,
     Commit,
@@ -24,7 +22,7 @@ from routing.plan import (
     WakeAt,
 )
 from routing.plan.plan import CEILING_S
-from tests.unit.plan.life import DONE, ask, scripted
+from tests.unit.plan.life import DONE, abc, ask, scripted
 
 FAILED = ServerError("500")
 
@@ -114,12 +112,57 @@ def test_a_failure_after_the_commit_is_told_and_nothing_is_tried() -> None:
     assert life.view.health.in_a_row[0] == 1
 
 
-def test_content_clears_the_failures_in_a_row() -> None:
+def test_a_proper_end_clears_the_failures_in_a_row_and_mere_content_does_not() -> None:
+    """Else a deployment whose streams all break after their first token would never be ejected."""
     life = scripted()
     life.view.health.in_a_row[0] = 2
     life.on(Start(), 0.0)
     life.on(FirstContent(0), 0.4)
+    assert life.view.health.in_a_row[0] == 2
+    life.on(Ended(0, DONE, 50), 2.5)
     assert life.view.health.in_a_row[0] == 0
+
+
+def test_streams_that_always_break_eject_their_deployment() -> None:
+    on = abc()
+    for n in range(3):
+        life = scripted(on=on)
+        life.on(Start(), 10.0 * n)
+        life.on(FirstContent(0), 10.0 * n + 0.4)
+        life.on(Failed(0, ConnectionLost("the stream was cut")), 10.0 * n + 1.0)
+    assert on.health.why[0] == "ejected"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "events", "learned"),
+    [(400, 20, True), (20, 20, False), (400, 3, False), (400, 24, False)],
+    ids=["many tokens in few events", "short", "too few events", "has shown it before"],
+)
+def test_the_pace_of_a_stream_of_few_events_is_learned_at_its_end(tokens: int, events: int, learned: bool) -> None:
+    life = scripted()
+    life.on(Start(), 0.0)
+    life.on(FirstContent(0), 0.4)
+    took = LatencyMeasurement(2.0, 0.0, 400.0, 800.0, 1_200.0, tokens)
+    life.on(Ended(0, took, events), 1.2)
+    belief = life.view.tracker.belief(0, 1.2)
+    assert (belief.pace < 0.8 * life.view.tracker.prior_pace[0]) == learned
+
+
+def test_tokens_that_nobody_counted_teach_no_tokens_per_event() -> None:
+    life = scripted()
+    life.on(Start(), 0.0)
+    life.on(FirstContent(0), 0.4)
+    life.on(Ended(0, DONE, 50, counted=False), 2.5)
+    assert life.view.tracker.tokens_per_event[0] == 1.0
+
+
+def test_a_whole_answer_teaches_no_tokens_per_event() -> None:
+    """Its one event is the answer."""
+    life = scripted(asked=ask(streamed=False))
+    life.on(Start(), 0.0)
+    life.on(FirstContent(0), 2.5)
+    life.on(Ended(0, DONE, 1), 2.5)
+    assert life.view.tracker.tokens_per_event[0] == 1.0
 
 
 def test_a_tick_after_the_commit_waits_for_the_deadline_and_no_longer() -> None:

@@ -28,6 +28,7 @@ from routing.plan import (
     Open,
     Start,
     Tick,
+    WakeAt,
 )
 from routing.plan.plan import CEILING_S, MAX_TRIES
 from routing.policy.view import FAILOVER_SHARE, FAILOVER_START, View
@@ -294,8 +295,19 @@ def test_a_request_for_one_try_may_be_sent_again_if_no_byte_was_accepted() -> No
     assert life.on(Failed(0, ConnectFailed("refused")), 0.1)[0] == Open(1, 1)
 
 
-def test_a_request_for_one_try_that_hangs_is_given_up() -> None:
+def test_a_request_for_one_try_that_hangs_is_given_up_at_its_models_limit() -> None:
+    """Not sooner: it can go nowhere else."""
     life = scripted(patience_s=2.0, asked=ask(one_try=True))
     life.on(Start(), 0.0)
-    assert life.on(Tick(), 2.0)[0] == Cancel(0)
+    assert life.on(Tick(), 2.0) == [WakeAt(60.0)]
+    assert life.on(Tick(), 60.0)[0] == Cancel(0)
     assert life.error.code == "ttft_timeout"
+
+
+@pytest.mark.parametrize("refusal", [RateLimited("slow down", 1.0), Misconfigured("no such deployment")])
+def test_a_request_for_one_try_goes_on_where_it_was_refused(refusal: AttemptError) -> None:
+    """Nobody has begun to work on it."""
+    life = scripted(asked=ask(one_try=True))
+    life.on(Start(), 0.0)
+    life.on(Failed(0, refusal), 0.1)
+    assert life.called == ["a", "b"]

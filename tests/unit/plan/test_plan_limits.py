@@ -47,8 +47,38 @@ def test_when_all_hang_the_caller_is_told_that_no_first_token_came() -> None:
     life.on(Start(), 0.0)
     life.on(Tick(), 3.0)
     life.on(Tick(), 6.0)
+    assert not life.plan.over, "nothing is left to go to: the last one gets all the time that its model has"
+    life.on(Tick(), 3.0 + 60.0)
     assert isinstance(life.error, DeadlineExceeded)
     assert life.error.code == "ttft_timeout"
+
+
+def test_an_only_deployment_that_is_slow_gets_to_answer() -> None:
+    life = scripted(patience_s=3.0, on=view(deployment("a")))
+    life.on(Start(), 0.0)
+    assert life.on(Tick(), 3.0) == [WakeAt(60.0)]
+    assert life.on(FirstContent(0), 15.0) == [Commit(0)]
+
+
+def test_the_last_of_three_tries_is_not_given_up_for_a_fourth() -> None:
+    life = scripted(patience_s=3.0)
+    life.on(Start(), 0.0)
+    for moment in (3.0, 6.0, 9.0):
+        life.on(Tick(), moment)
+    assert life.called == ["a", "b", "c"]
+    assert life.on(FirstContent(2), 40.0) == [Commit(2)]
+
+
+def test_a_whole_answer_may_take_as_long_as_the_platform_waits() -> None:
+    life = scripted(patience_s=3.0, on=view(deployment("a")), asked=ask(streamed=False))
+    life.on(Start(), 0.0)
+    assert life.on(Tick(), 3.0) == [WakeAt(200.0)]
+
+
+def test_the_deadline_binds_the_last_try() -> None:
+    life = scripted(patience_s=3.0, on=view(deployment("a")), asked=ask(deadline_s=20.0))
+    life.on(Start(), 0.0)
+    assert life.on(Tick(), 3.0) == [WakeAt(20.0)]
 
 
 def test_at_the_deadline_exactly_the_request_ends() -> None:

@@ -131,8 +131,30 @@ def test_a_retry_spreads_more_than_a_first_try() -> None:
 def test_load_is_shared_in_proportion_to_the_nominal_rate() -> None:
     seen = view(deployment("a", requests_per_minute=60_000), deployment("b", requests_per_minute=20_000))
     know(seen)
-    drawn = shares(seen, ask(target_s=5.0), 5.0)  # of two draws the one with fewer in flight per rate: a favoured twice
-    assert drawn["a"] > 0.75
+    drawn = shares(seen, ask(target_s=5.0), 5.0)
+    assert drawn["a"] == pytest.approx(0.75, abs=0.03)
+
+
+@pytest.mark.parametrize("target", [0.20, 0.25, 0.27, 0.29, 0.32, 0.5])
+def test_a_hard_target_is_no_reason_to_try_those_who_cannot_meet_it(target: float) -> None:
+    """However likely it is that the best one does."""
+    seen = measured(400.0, *[4_000.0] * 9)
+    assert shares(seen, ask(target_s=target), target)["a"] > 0.9
+
+
+@pytest.mark.parametrize("samples", [0, 20])
+def test_chance_alone_moves_no_user_out_of_the_home_region(samples: int) -> None:
+    """Of equals, whether or not they were measured."""
+    seen = view(*(deployment(f"d{n}", region=region) for n, region in enumerate(("eastus", "swedencentral") * 3)))
+    rng = Random(3)
+    for d in range(6):
+        for _ in range(samples):
+            seen.tracker.first_content(d, NOW, seen.tracker.net_s[d] + 0.5 * rng.lognormvariate(0, 0.4), 1_000)
+    asked = ask(home="eastus")
+    reasons = Counter(
+        POLICY.choose(seen, asked, range(6), None, NOW, Random(seed), False).reason for seed in range(200)
+    )
+    assert reasons["left_home"] == 0
 
 
 def test_a_deployment_near_its_quota_is_spared() -> None:

@@ -174,6 +174,23 @@ def test_patience_grows_with_the_prompt_and_with_an_unstreamed_answer() -> None:
     seen = measured(500.0)
     plain = POLICY.patience(seen, ask(), 0, None, 100.0)
     assert POLICY.patience(seen, ask(tokens_in=100_000), 0, None, 100.0) > 4 * plain
-    generation = 200 / 50 * math.exp(0.38 * 2.3263)  # a long answer, at the same point of its distribution
+    generation = 200 / 50 * math.exp(3 * 0.38)  # hardly any is longer
     whole = POLICY.patience(seen, ask(streamed=False), 0, None, 100.0)
     assert whole == pytest.approx(plain + PATIENCE * generation)
+    bounded = POLICY.patience(seen, ask(streamed=False, most_tokens=300.0), 0, None, 100.0)
+    assert bounded == pytest.approx(plain + PATIENCE * 300 / 50), "or longer than the caller allows"
+    unknown = POLICY.patience(seen, ask(streamed=False, length_spread=0.8), 0, None, 200.0)
+    assert unknown > 2 * whole, "where its length is not known it takes more"
+
+
+def test_of_two_equals_the_one_with_more_of_its_quota_left_gets_the_hedge() -> None:
+    seen = measured(3_000.0, 300.0, 300.0)
+    for order in ((1, 2), (2, 1)):
+        for used, d in zip((0.97, 0.0), order, strict=True):
+            seen.quota.saw(d, NOW, used)
+        assert POLICY.hedge(seen, ask(target_s=5.0), 0, 2.9, (1, 2), 2.1, NOW) == order[1]
+
+
+def test_the_longest_prompts_may_be_hedged_while_the_purse_is_full() -> None:
+    seen = measured(500.0)
+    assert seen.hedge_cost(50_000) == seen.hedges.cap
