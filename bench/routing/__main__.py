@@ -3,6 +3,7 @@
 TRACES=DIR replays real traces; without it worlds are drawn from distributions that were fitted to them.
 FULL=1 runs the fourteen scenarios that figures are quoted for, with all policies. That takes an hour and more, so
 `--out` keeps every run as it ends, and the same command goes on where it stopped.
+`--without hedges,sharing` adds the product's policy without hedges, and without sharing: what each part is worth.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small arrays: threads only get in the way
 
 import argparse
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from bench.routing.ablations import ABLATED, PARTS
 from bench.routing.kept import Kept
 from bench.routing.plot import dot_plot
-from bench.routing.report import tables
+from bench.routing.report import details, tables
 from bench.routing.runs import ORACLES, Job, run_all
 from bench.routing.scenario import BEYOND, CLASSIC, SCENARIOS
 from routing.policy import POLICIES
+from routing.policy.slo import SloPolicy
 
 FEW_SCENARIOS = "base,heavy,brownout,azure_out"
 FEW_POLICIES = "slo,litellm,litellm+hedges,c3,c3+hedges,peak_ewma,round_robin,state_oracle"
@@ -37,22 +41,29 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     parser = argparse.ArgumentParser(prog="python -m bench.routing", description=(__doc__ or "").splitlines()[0])
     scenarios = "classic" if full else FEW_SCENARIOS
     parser.add_argument("--scenarios", default=scenarios, help="comma-separated; classic, beyond, or all")
-    parser.add_argument("--policies", default=FULL_POLICIES if full else FEW_POLICIES, help="comma-separated, or all")
+    parser.add_argument("--policies", help="comma-separated, or all; with --without: slo alone")
+    parser.add_argument("--without", default="", help="parts of slo to be switched off, one a run; or all")
     parser.add_argument("--seeds", type=int, default=4 if full else 2)
     parser.add_argument("--share", type=float, default=1.0, help="of each scenario's time, for a quick look")
+    parser.add_argument("--periods", type=periods, help="seconds between flushes, merges and pulls; the product: 2,5,2")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, help="folder for every run and a plot; what is there is not run again")
     parser.add_argument("--list", action="store_true", help="show the names and stop")
     chosen = parser.parse_args(arguments)
     if chosen.list:
-        print("scenarios:", ", ".join(SCENARIOS), "\npolicies:", ", ".join([*POLICIES, *ORACLES]))
+        print("scenarios:", ", ".join(SCENARIOS), "\npolicies:", ", ".join([*POLICIES, *ORACLES]), "\nparts:")
+        print("\n".join(f"  {name:<20}{part.without_it}" for name, part in PARTS.items()))
         return
     groups = {"classic": [s.name for s in CLASSIC], "beyond": [s.name for s in BEYOND]}
     named = groups.get(chosen.scenarios) or names(chosen.scenarios, SCENARIOS)
-    policies = names(chosen.policies, [*POLICIES, *ORACLES])
+    parts = names(chosen.without, PARTS) if chosen.without else []
+    usual = SloPolicy.name if parts else FULL_POLICIES if full else FEW_POLICIES
+    policies = names(chosen.policies or usual, [*POLICIES, *ORACLES])
+    policies += [policy for policy, part in ABLATED.items() if part in parts]
     traces = Path(environment["TRACES"]) if environment.get("TRACES") else None
     seeds = range(1, chosen.seeds + 1)
-    jobs = [Job(s, seed, policy, traces, chosen.share) for seed in seeds for policy in policies for s in named]
+    of_world = traces, chosen.share, chosen.periods
+    jobs = [Job(s, seed, policy, *of_world) for seed in seeds for policy in policies for s in named]
     kept = Kept(chosen.out)
     for job, run in run_all(kept.missing(jobs), chosen.processes):
         kept.add(job, run)
@@ -61,6 +72,18 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     print(tables(runs, policies, named))
     if chosen.out:
         (chosen.out / "hits.svg").write_text(dot_plot(runs, policies, named))
+        (chosen.out / "details.md").write_text(details(runs, policies, named))
+
+
+def periods(text: str) -> tuple[float, float, float]:
+    """Seconds between flushes, merges and pulls. Raises ArgumentTypeError unless they are three numbers above zero."""
+    try:
+        flush, merge, pull = map(float, text.split(","))
+    except ValueError:
+        flush = merge = pull = 0.0
+    if not all(0 < period < math.inf for period in (flush, merge, pull)):
+        raise argparse.ArgumentTypeError(f"'{text}': write three numbers of seconds, as in 2,5,2")
+    return flush, merge, pull
 
 
 def names(text: str, known: Collection[str]) -> list[str]:

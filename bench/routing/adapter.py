@@ -6,10 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from bench.routing.deployments import Z90, Z99
 from bench.routing.places import REGIONS
+from bench.routing.traces import Floats
 from bench.routing.world import STREAMING, THROUGHPUT, TOTAL, World
 from routing.fleet import Deployment, Fleet, LatencyProfile, Model
+from routing.load.lengths import LONG_ANSWER_TOKENS, Lengths
 from routing.request import Ask, Demand, LatencyPriority
 
 PRIORITY = {
@@ -21,6 +25,7 @@ UNCOUNTED = 10**9  # tokens a minute of a deployment that does not count them
 QUEUE = 1.5  # a dedicated deployment takes half as many calls again as it has slots
 BUCKET_CONCURRENCY = 200  # of a deployment that limits the rate alone: what a fleet file says by default
 LEAST_SPREAD = 0.15
+NAME = "auto"  # by which all callers ask for a model
 
 
 @dataclass(slots=True)
@@ -84,11 +89,17 @@ def _deployment(world: World, d: int) -> Deployment:
     )
 
 
+def _seconds_a_token(world: World) -> Floats:
+    """What one token more adds to the target of a request that wants a rate of tokens; 0 for others."""
+    longer = world.tokens_out - world.hint
+    return np.where(longer == 0, 0.0, (world.deadline - world.known_deadline) / np.where(longer == 0, 1.0, longer))
+
+
 class AskSource(Protocol):
     """Tells what each request asks."""
 
-    def of(self, i: int) -> Ask:
-        """The ask of request i."""
+    def of(self, i: int, lengths: Lengths) -> Ask:
+        """The ask of request i, at an instance that has learned these lengths of answers."""
         ...
 
     def hint(self, i: int) -> float:
@@ -105,6 +116,7 @@ class Asks:
             key: Demand(min_quality_tier=key[0], allowed_regions=("eu",) if binds else ())
             for key, binds in kinds.items()
         }
+        self._hints, self._unstreamed = world.scenario.hints, world.scenario.unstreamed
         self._rows: list[tuple[int, bool, int, float, float, float]] = list(
             zip(
                 world.min_tier.tolist(),
@@ -116,19 +128,34 @@ class Asks:
                 strict=True,
             )
         )
+        self._per_token = _seconds_a_token(world).tolist()
 
-    def of(self, i: int) -> SimulatedAsk:
+    def of(self, i: int, lengths: Lengths) -> SimulatedAsk:
         """The ask of request i."""
         tier, eu, goal, target, tokens_in, hint = self._rows[i]
-        return SimulatedAsk(
+        ask = SimulatedAsk(
             demand=self._demands[tier, eu],
             priority=PRIORITY[goal],
+            streamed=goal == STREAMING or not self._unstreamed,
             target_s=target,
             tokens_in=int(tokens_in),
             expected_tokens=hint,
             reserved_tokens=int(tokens_in + hint),
             number=i,
         )
+        if not self._hints:
+            self._forget_hint(ask, hint, lengths)
+        return ask
+
+    def _forget_hint(self, ask: SimulatedAsk, hint: float, lengths: Lengths) -> None:
+        """What the product makes of a request that tells no length. A rate of tokens is a target by the length."""
+        expected = lengths.answer(NAME, None)
+        if ask.priority is LatencyPriority.THROUGHPUT:
+            expected = max(expected, LONG_ANSWER_TOKENS)
+            assert ask.target_s is not None
+            ask.target_s += (expected - hint) * self._per_token[ask.number]
+        ask.expected_tokens, ask.length_spread = expected, lengths.spread(NAME, hinted=False)
+        ask.reserved_tokens = int(ask.tokens_in + expected)
 
     def hint(self, i: int) -> float:
         """The answer's length in tokens as the router is told: what is reserved for it."""

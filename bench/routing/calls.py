@@ -36,9 +36,11 @@ class Record:
     def __init__(self, n: int) -> None:
         self.first_at, self.end_at = [math.nan] * n, [math.nan] * n
         self.winner, self.first_choice, self.predicted = [-1] * n, [-1] * n, [math.nan] * n
+        # of the first choice alone: when its first token and end came, or would have come had no hedge won
+        self.alone_first_at, self.alone_end_at = [math.nan] * n, [math.nan] * n
         self.met_429 = bytearray(n)
         self.waited = bytearray(n)  # more than a quarter of a second in a deployment's queue
         self.errors: dict[str, int] = {}
         self.sends: list[tuple[float, int]] = []
-        self.hedges = self.hedge_wins = self.timeouts = 0
+        self.hedges = self.hedge_wins = 0
         self.wasted_tokens = self.wasted_usd = 0.0

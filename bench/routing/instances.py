@@ -10,6 +10,7 @@ from routing.latency import sketch
 from routing.latency.histogram import DecayedHistogram
 from routing.latency.sketch import Sketch
 from routing.latency.tracker import LatencyTracker
+from routing.load.lengths import Lengths
 from routing.policy.seam import Policy
 from routing.policy.view import View
 
@@ -21,6 +22,7 @@ class Instance:
         self.view = View.of(fleet, LatencyTracker(fleet, origin))
         self.policy = policy
         self.rng = Random(seed)
+        self.lengths = Lengths()  # of answers, where callers do not tell
         self.connected: set[int] = set()  # deployments whose round trip has been seen
 
     def connect(self, d: int, round_trip: float) -> float | None:

@@ -8,7 +8,7 @@ from bench.routing.calls import Record
 from bench.routing.traces import Column, Floats
 from bench.routing.world import STREAMING, World
 
-NO_FIRST_S, NO_ANSWER_S = 60.0, 90.0  # what a request without one counts as in quantiles
+NO_FIRST_S = 60.0  # what a request without a first token counts as in quantiles
 WINDOW_S = 5.0  # of load
 BINS = 10  # of predicted probability
 RECOVERY_S, RECOVERED = 15.0, 0.03  # recovered: three such spans in a row within 3 points of the time before
@@ -24,8 +24,8 @@ def measure(world: World, record: Record) -> Measures:
     ok = np.isfinite(end)
     counted = world.t >= world.scenario.warm
     ttft = np.where(np.isfinite(first), first - world.t, NO_FIRST_S)
-    total = np.where(ok, end - world.t, NO_ANSWER_S)
-    hit = ok & (np.where(world.goal == STREAMING, ttft, total) <= world.deadline)
+    hit, predicted = _met(world, first, end), np.array(record.predicted)
+    alone = _met(world, np.array(record.alone_first_at), np.array(record.alone_end_at))
     first_token = world.goal == STREAMING
     sends, useful = len(record.sends), (world.tokens_in + world.tokens_out)[ok].sum()
     measures: Measures = {
@@ -43,11 +43,18 @@ def measure(world: World, record: Record) -> Measures:
         "fail": 1 - ok[counted].mean(),
         "cost": 1000 * (_paid(world, record, ok) + record.wasted_usd) / world.n,
         "waited": np.array(record.waited)[counted].mean(),
-        "calibration": _calibration(np.array(record.predicted), hit, counted),
+        "calibration": _calibration(predicted, hit, counted),
+        "calibration_alone": _calibration(predicted, alone, counted),
         **_load(world, record),
         **_around_incident(world, hit, np.array(record.first_choice)),
     }
     return {name: float(value) for name, value in measures.items()}
+
+
+def _met(world: World, first: Floats, end: Floats) -> Column:
+    """Whether each request met its target with an answer that began and ended at these times; nan = never."""
+    in_time: Column = np.where(world.goal == STREAMING, first, end) - world.t <= world.deadline
+    return in_time & np.isfinite(end)
 
 
 def _share(hit: Column, among: Column) -> float:

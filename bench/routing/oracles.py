@@ -26,6 +26,7 @@ class Looking:
     """What both oracles share: who could take a request right now, and after what wait."""
 
     name = "looking"
+    cool_down_s = 0.0
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation, self._world, self._servers = simulation, simulation.world, simulation.servers

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +32,15 @@ from bench.routing.world import STREAMING, TAIL_S, TOTAL, UP, Capacity, World
 from routing.errors import ConfigurationError
 from routing.fleet import Deployment, Fleet, load
 from routing.latency.prediction import prompt_log
-from routing.request import Ask, Demand, LatencyPriority
+from routing.load.lengths import Lengths
+from routing.request import Ask, LatencyPriority
 
 LEVEL_S, ERRORS_S = 30.0, 60.0  # windows of estimates
 LEAST_SIGMA, LEAST_PER_MINUTE = 0.15, 1
 PRIOR_SAMPLES = 5.0  # that the prior's spread is worth
 TPOT_SD = 0.25
 NO_TARGET_S = 1e6
+LOGGED = "(the log itself)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +74,13 @@ class LoggedAsks:
     def __init__(self, log: Sequence[LoggedRequest]) -> None:
         self._log = log
 
-    def of(self, i: int) -> Ask:
-        """See AskSource."""
+    def of(self, i: int, lengths: Lengths) -> Ask:
+        """See AskSource. What was expected then is in the log."""
         r = self._log[i]
         return Ask(
-            demand=Demand(min_quality_tier=r.tier, allowed_regions=r.regions),
+            demand=r.demand,
             priority=r.priority,
+            streamed=r.streamed,
             target_s=None if r.target_ms is None else r.target_ms / 1000,
             tokens_in=r.tokens_in,
             expected_tokens=r.expected_tokens,
@@ -102,6 +106,11 @@ def replayed(log: Sequence[LoggedRequest], fleet: Fleet, policies: Sequence[str]
         record = Simulation(world, maker(policy), fleet, LoggedAsks(log), origins).run()
         runs.append(Run("log", seed, policy, measure(world, record)))
     return runs
+
+
+def as_logged(log: Sequence[LoggedRequest]) -> Run:
+    """What the log itself says was reached: the measure of how far the simulated figures can be trusted."""
+    return Run("log", 1, LOGGED, {"hit": statistics.fmean(r.met for r in log)})
 
 
 def world_of(log: Sequence[LoggedRequest], fleet: Fleet, origins: Sequence[str], seed: int) -> World:
@@ -157,7 +166,7 @@ def world_of(log: Sequence[LoggedRequest], fleet: Fleet, origins: Sequence[str],
         tokens_in=np.array([float(r.tokens_in) for r in log]),
         tokens_out=np.array([max(1.0, r.expected_tokens if r.tokens_out is None else r.tokens_out) for r in log]),
         hint=np.array([r.expected_tokens for r in log]),
-        min_tier=np.array([r.tier for r in log]),
+        min_tier=np.array([r.demand.min_quality_tier for r in log]),
         goal=np.where(streaming, STREAMING, TOTAL),
         eu_only=np.zeros(n, bool),
         deadline=target,
@@ -180,12 +189,12 @@ class _Estimate:
 
     def __init__(self, log: Sequence[LoggedRequest], fleet: Fleet, deployment: Deployment, steps: int) -> None:
         prior, name = fleet.prior_of(deployment), deployment.id.partition("-twin")[0]
-        calls = [(r.at - log[0].at, r.tokens_in, a) for r in log for a in r.attempts if a.deployment == name]
+        calls = [(r.at - log[0].at, r, a) for r in log for a in r.attempts if a.deployment == name]
         grid = np.arange(0, steps * STEP_S, STEP_S, dtype=np.float64)
         first = [
-            (t, math.log(max(5.0, a.ttft_ms - a.network_ms) / 1000) - prompt_log(tokens))
-            for t, tokens, a in calls
-            if a.ttft_ms is not None
+            (t, math.log(max(5.0, a.ttft_ms - a.network_ms) / 1000) - prompt_log(r.tokens_in))
+            for t, r, a in calls
+            if a.ttft_ms is not None and r.streamed  # of an answer in one piece it is the time of the whole
         ]
         self.levels = _over_time(first, grid, math.log(prior.ttft_ms / 1000), LEVEL_S, "median")
         deviations = np.array([x - np.interp(t, grid, self.levels) for t, x in first])
@@ -220,7 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     log, fleet, policies = read(chosen.log), load(chosen.fleet), chosen.policies.split(",")
     what_if = WhatIf(dict(_limit(text) for text in chosen.limit), chosen.like)
-    print("As it was\n\n" + tables(replayed(log, fleet, policies), policies, ["log"]))
+    runs = [*replayed(log, fleet, policies), as_logged(log)]
+    print("As it was\n\n" + tables(runs, [*policies, LOGGED], ["log"]))
     if what_if.limits or what_if.twins:
         print("With the changes\n\n" + tables(replayed(log, what_if.of(fleet), policies), policies, ["log"]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Sequence
 
 from bench.routing.runs import Run
@@ -20,6 +21,7 @@ COSTS = (
     ("ttft_p99", "p99", 1, ".2f"),
     ("spread", "max/mean load", 1, ".1f"),
     ("calibration", "calibration error", 1, ".3f"),
+    ("calibration_alone", "of the call alone", 1, ".3f"),
     ("recover_s", "recovered after s", 1, ".0f"),
     ("return_s", "returned after s", 1, ".0f"),
     ("cost", "$ per 1,000", 1, ".2f"),
@@ -91,14 +93,15 @@ def mean(runs: Sequence[Run], policy: str, measure: str, scenario: str | None = 
 def paired(runs: Sequence[Run], policy: str, other: str, scenario: str | None = None) -> tuple[float, float]:
     """(mean difference in hit rate to another policy on the same worlds, half of its 95 % interval), points.
 
-    Student's interval: worlds are few. nan where there are fewer than two.
+    Scenarios of one seed share fleet and luck, so they are averaged first. Student's interval over the seeds: they are
+    few. nan where there are fewer than two.
     """
     theirs = {(run.scenario, run.seed): run.measures["hit"] for run in runs if run.policy == other}
-    found = [
-        100 * (run.measures["hit"] - theirs[run.scenario, run.seed])
-        for run in runs
-        if run.policy == policy and scenario in (None, run.scenario) and (run.scenario, run.seed) in theirs
-    ]
+    of_seed: defaultdict[int, list[float]] = defaultdict(list)
+    for run in runs:
+        if run.policy == policy and scenario in (None, run.scenario) and (run.scenario, run.seed) in theirs:
+            of_seed[run.seed].append(100 * (run.measures["hit"] - theirs[run.scenario, run.seed]))
+    found = [statistics.fmean(values) for values in of_seed.values()]
     if len(found) < 2:
         return (found[0] if found else math.nan), math.nan
     t = STUDENT[len(found) - 2] if len(found) - 2 < len(STUDENT) else 1.96

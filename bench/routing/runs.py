@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.routing.ablations import ABLATED, without
 from bench.routing.arrivals import ArrivalSource, MeasuredArrivals
 from bench.routing.fleets import Measured, Source
 from bench.routing.instances import count_histograms
@@ -19,6 +21,7 @@ from bench.routing.simulation import Simulation
 from bench.routing.world import World, build
 from routing.policy import POLICIES
 from routing.policy.seam import Policy
+from routing.policy.slo import SloPolicy
 
 type MakePolicy = Callable[[Simulation], Policy]
 
@@ -45,6 +48,7 @@ class Job:
     policy: str
     traces: Path | None = None
     share: float = 1.0  # of the scenario's time
+    periods: tuple[float, float, float] | None = None  # flush, merge and pull, seconds; None: the scenario's
 
 
 def maker(name: str) -> MakePolicy:
@@ -60,15 +64,24 @@ def world_of(job: Job) -> World:
     scenario = SCENARIOS[job.scenario]
     if job.share != 1.0:
         scenario = shortened(scenario, job.share)
+    if job.periods is not None:
+        flush, merge, pull = job.periods
+        scenario = replace(scenario, flush_s=flush, merge_s=merge, pull_s=pull)
     fleets: Source = Measured(job.traces) if job.traces else Shipped()
     requests: ArrivalSource = MeasuredArrivals(job.traces) if job.traces else Shipped()
     return build(scenario, job.seed, fleets, requests)
 
 
 def run_job(job: Job) -> Run:
-    """The policy of a job through its world."""
+    """The policy of a job through its world; `slo-PART` is the product's without that part."""
     count_histograms(job.policy.startswith(READ_HISTOGRAMS))
-    return Run(job.scenario, job.seed, job.policy, one(world_of(job), maker(job.policy)))
+    world, part = world_of(job), ABLATED.get(job.policy)
+    try:
+        with without(part) if part else nullcontext():
+            measures = one(world, maker(SloPolicy.name if part else job.policy))
+    finally:
+        count_histograms(True)
+    return Run(job.scenario, job.seed, job.policy, measures)
 
 
 def one(world: World, make: MakePolicy) -> Measures:

@@ -1,12 +1,15 @@
 """The log of a router's own samples: one JSON object a line, one line a request that was answered or given up.
 
-    {"v": 1, "at": 1764000000.12, "origin": "eastus", "instance": "a1", "priority": "streaming", "target_ms": 900,
-     "tier": 2, "regions": [], "tokens_in": 812, "expected_tokens": 200, "tokens_out": 143,
+    {"v": 2, "at": 1764000000.12, "origin": "eastus", "instance": "a1", "priority": "streaming", "target_ms": 900,
+     "met": true, "streamed": true, "models": ["big"], "fallbacks": [], "tier": 2, "regions": [], "dialect": null,
+     "needs": ["tools"], "parameters": [], "pinned": null, "tokens_in": 812, "expected_tokens": 200, "tokens_out": 143,
      "attempts": [{"deployment": "a", "network_ms": 3.1, "ttft_ms": 412.5, "ms_per_token": 14.2, "error": null}]}
 
 `at` is when the request arrived, in seconds since 1970. `target_ms` is null without a target, `tokens_out` null without
 an answer. An attempt that gave no content has `ttft_ms` null and the stable code of its `error` (`rate_limited`,
-`server_error`, ...), or null where it was cancelled. Nothing of prompt, answer, caller or user is in it.
+`server_error`, ...), or null where it was cancelled. `met`: it was answered, and within its target if it had one.
+From `models` to `pinned`: what a deployment had to be to serve it, as `routing.request.Demand` has it; of the body's
+`parameters` those that some model refuses. Nothing of prompt, answer, caller or user is in it.
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from routing.errors import ConfigurationError
-from routing.request import LatencyPriority
+from routing.request import Demand, LatencyPriority
 
-VERSION = 1
+VERSION = 2  # version 1 did not tell which models a request could be served by
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,9 @@ class LoggedRequest:
     instance: str
     priority: LatencyPriority
     target_ms: float | None
-    tier: int
-    regions: tuple[str, ...]
+    met: bool
+    streamed: bool
+    demand: Demand
     tokens_in: int
     expected_tokens: float
     tokens_out: int | None
@@ -78,12 +82,26 @@ def _request(row: dict[str, Any]) -> LoggedRequest:
         instance=str(row["instance"]),
         priority=LatencyPriority(row["priority"]),
         target_ms=_optional(row, "target_ms"),
-        tier=int(_number(row, "tier")),
-        regions=tuple(map(str, row["regions"])),
+        met=_flag(row, "met"),
+        streamed=_flag(row, "streamed"),
+        demand=_demand(row),
         tokens_in=int(_number(row, "tokens_in")),
         expected_tokens=_number(row, "expected_tokens"),
         tokens_out=None if row["tokens_out"] is None else int(_number(row, "tokens_out")),
         attempts=tuple(_attempt(attempt) for attempt in row["attempts"]),
+    )
+
+
+def _demand(row: dict[str, Any]) -> Demand:
+    return Demand(
+        models=_names(row, "models"),
+        fallbacks=_names(row, "fallbacks"),
+        min_quality_tier=int(_number(row, "tier")),
+        allowed_regions=_names(row, "regions"),
+        dialect=_name(row, "dialect"),
+        needs=frozenset(_names(row, "needs")),
+        parameters=frozenset(_names(row, "parameters")),
+        pinned=_name(row, "pinned"),
     )
 
 
@@ -102,6 +120,25 @@ def _number(row: dict[str, Any], field: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise ValueError(f"{field} must be a number of 0 or more")
     return float(value)
+
+
+def _flag(row: dict[str, Any], field: str) -> bool:
+    if not isinstance(row[field], bool):
+        raise ValueError(f"{field} must be true or false")
+    return bool(row[field])
+
+
+def _names(row: dict[str, Any], field: str) -> tuple[str, ...]:
+    names = row[field]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{field} must be a list of names")
+    return tuple(names)
+
+
+def _name(row: dict[str, Any], field: str) -> str | None:
+    if row[field] is not None and not isinstance(row[field], str):
+        raise ValueError(f"{field} must be a name or null")
+    return None if row[field] is None else str(row[field])
 
 
 def _optional(row: dict[str, Any], field: str) -> float | None:

@@ -41,6 +41,8 @@ class Scenario:
     cold_start_s: float = 0.0  # added to TTFT where a deployment has been idle for a minute
     provider_wobble: float = 0.0  # deviation, in logs, of a slowness that a provider's deployments share
     instance_life_s: float = 0.0  # instances are replaced by fresh ones after this time; 0 = never
+    hints: bool = True  # whether callers tell how long an answer they expect; else the router goes by what it learned
+    unstreamed: bool = False  # who waits for the whole answer, half of all, gets it in one piece
 
 
 _BROWNOUT = Incident("brownout", 300.0, 480.0, 6.0)
@@ -70,6 +72,8 @@ BEYOND = (
     Scenario("coldstart", rate=4.0, duration=1200.0, load=0.15, instances=3, cold_start_s=8.0),
     Scenario("correlated", provider_wobble=0.5),
     Scenario("scaleout", instance_life_s=120.0),
+    Scenario("nohint", hints=False),
+    Scenario("unstreamed", unstreamed=True),
 )
 SCENARIOS = {s.name: s for s in (*CLASSIC, *BEYOND)}
 

@@ -15,7 +15,7 @@ from random import Random
 
 import numpy as np
 
-from bench.routing.adapter import Asks, AskSource, fleet_of
+from bench.routing.adapter import NAME, Asks, AskSource, fleet_of
 from bench.routing.calls import DEAD, DONE, QUEUED, SERVING, Call, Record
 from bench.routing.instances import Instance, SharedStore
 from bench.routing.places import REGIONS
@@ -102,7 +102,7 @@ class Simulation:
     # ------------------------------------------------------------------ the router's side
     def _arrival(self, i: int, now: float) -> None:
         instance = self.instances[self._instance_of[i]]
-        plan = Plan(self._asks.of(i), instance.view, instance.policy, instance.rng, now)
+        plan = Plan(self._asks.of(i, instance.lengths), instance.view, instance.policy, instance.rng, now)
         self._plans[i] = plan, instance, [], [math.inf]
         self._tell(i, Start(), now)
         if plan.choice is not None:
@@ -158,12 +158,13 @@ class Simulation:
 
     def _cancel(self, call: Call, now: float) -> None:
         """Drop a call; what was or will be done for it until the news arrives is waste."""
-        if call.state in (DONE, DEAD):
+        if call.state == DEAD:
             return
         i, d, servers = call.request, call.d, self.servers
         if call.state == QUEUED:
             servers.queued[d] -= 1
-        elif call.state == SERVING:
+            self._note_alone(call, *servers.service(i, d, now), now)  # judged as if it had been served at once
+        elif call.state in (SERVING, DONE):
             stop = min(call.end_at, now + self._half_rtt[i][d])
             made = 0.0
             if stop >= call.started_at + call.ttft:
@@ -171,8 +172,22 @@ class Simulation:
             fleet = self.world.fleet
             self.record.wasted_tokens += self._tokens_in[i] + made
             self.record.wasted_usd += float(self._tokens_in[i] * fleet.price_in[d] + made * fleet.price_out[d])
-            self._at(stop, self._release, d)
+            if call.state == SERVING:  # else the whole answer is on its way, and its slot is free
+                self._at(stop, self._release, d)
         call.state = DEAD
+
+    def _note_alone(self, call: Call, ttft: float, tpot: float, start: float) -> None:
+        """When a first choice that is served from `start` on gives its first token and its end, whoever wins."""
+        i, half = call.request, self._half_rtt[call.request][call.d]
+        if call.number or self._breaks(call):
+            return
+        first = start + ttft + half
+        end = max(first, start + ttft + (self._tokens_out[i] - 1) * tpot) + half
+        streamed = self._plans[i][0].ask.streamed
+        self.record.alone_first_at[i], self.record.alone_end_at[i] = first if streamed else end, end
+
+    def _breaks(self, call: Call) -> bool:
+        return bool(self.world.u_break[call.request] < self.world.break_share[call.d])
 
     # ------------------------------------------------------------------ the deployments' side
     def _on_reach(self, call: Call, now: float) -> None:
@@ -210,8 +225,10 @@ class Simulation:
         self.servers.used_at[d] = now
         call.first_at = now + call.ttft + self._half_rtt[i][d]
         call.end_at = max(call.first_at, now + call.ttft + (self._tokens_out[i] - 1) * call.tpot)
-        self._at(call.first_at, self._on_first, call)
-        if self.world.u_break[i] < self.world.break_share[d]:
+        self._note_alone(call, call.ttft, call.tpot, now)
+        if self._plans[i][0].ask.streamed:
+            self._at(call.first_at, self._on_first, call)
+        if self._breaks(call):
             cut = call.first_at + float(self.world.break_at[i]) * (call.end_at - call.first_at)
             self._at(cut, self._on_break, call)
         else:
@@ -233,11 +250,15 @@ class Simulation:
     def _on_first(self, call: Call, now: float) -> None:
         if call.state == DEAD:
             return
+        i = call.request
+        self._tell_first(call, now)
+        if self._tokens_out[i] >= PACE_TOKENS:
+            self._at(call.first_at + (PACE_TOKENS - 1) * call.tpot, self._on_pace, call)
+
+    def _tell_first(self, call: Call, now: float) -> None:
         i, d = call.request, call.d
         network = self._plans[i][1].connect(d, 2 * self._half_rtt[i][d])
         self._tell(i, FirstContent(call.number, network, self.servers.used(d, now)), now)
-        if self._tokens_out[i] >= PACE_TOKENS:
-            self._at(call.first_at + (PACE_TOKENS - 1) * call.tpot, self._on_pace, call)
 
     def _on_pace(self, call: Call, now: float) -> None:
         if call.state in (SERVING, DONE):
@@ -252,13 +273,21 @@ class Simulation:
         self._at(now + self._half_rtt[call.request][call.d], self._on_end, call)
 
     def _on_end(self, call: Call, now: float) -> None:
+        if call.state == DEAD:
+            return
         i = call.request
-        tokens = int(self._tokens_out[i])
+        plan, instance, *_ = self._plans[i]
+        tokens, streamed = int(self._tokens_out[i]), plan.ask.streamed
         ttft, total = 1000 * (call.first_at - call.sent_at), 1000 * (now - call.sent_at)
+        generation, events = 1000 * (tokens - 1) * call.tpot, tokens
+        if not streamed:  # all of it is its first content: how much was wait and how much pace is not seen
+            self._tell_first(call, now)
+            ttft, generation, events = total, 0.0, 1
         network = min(ttft, 2000 * self._half_rtt[i][call.d])
         self.record.end_at[i] = now
-        measurement = LatencyMeasurement(network, 0.0, ttft, 1000 * (tokens - 1) * call.tpot, total, tokens)
-        self._tell(i, Ended(call.number, measurement, tokens), now)
+        measurement = LatencyMeasurement(network, 0.0, ttft, generation, total, tokens)
+        self._tell(i, Ended(call.number, measurement, events), now)
+        instance.lengths.saw(NAME, 0, int(self._tokens_in[i]), tokens, None)
 
     def _on_break(self, call: Call, now: float) -> None:
         """The stream is cut."""

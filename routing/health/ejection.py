@@ -38,12 +38,15 @@ class Ejections:
         if excess >= 0 and 1 + self._others_ejected(d, now) <= MOST_EJECTED * len(self.why):
             self._close(d, now + min(LONGEST_S, FIRST_S * 2 ** min(excess, 8)) * rng.uniform(*JITTER), "ejected")
 
-    def rate_limited(self, d: int, now: float, retry_after_s: float | None, rng: Random) -> None:
-        """A call was refused with 429: stay away as long as the provider says. A later hint never shortens it."""
+    def rate_limited(self, d: int, now: float, retry_after_s: float | None, rng: Random, least_s: float = 0.0) -> None:
+        """A call was refused with 429: stay away as long as the provider says. A later hint never shortens it.
+
+        A policy may want `least_s` at least. That is no word of the provider's: panic routing ignores it.
+        """
         hint = RATE_LIMIT_DEFAULT_S if retry_after_s is None else retry_after_s
         until = now + hint * rng.uniform(*RATE_LIMIT_JITTER)
         self.refused_until[d] = max(self.refused_until[d], until)
-        self._close(d, until, "rate_limited")
+        self._close(d, max(until, now + least_s), "rate_limited")
 
     def misconfigured(self, d: int, now: float) -> None:
         """The provider refused our credentials or does not know the deployment."""

@@ -330,7 +330,7 @@ class Plan:
                     self.candidates.smallest_window = max(self.candidates.smallest_window, self.view.context_window[d])
                 return
             case RateLimited(retry_after_s=hint):
-                health.rate_limited(d, now, hint, self.rng, getattr(self.policy, "cool_down_s", 0.0))
+                health.rate_limited(d, now, hint, self.rng, self.policy.cool_down_s)
             case Misconfigured():
                 health.misconfigured(d, now)
             case _:

@@ -17,6 +17,7 @@ from routing.policy.view import View
 from routing.request import Ask, LatencyPriority
 
 PATIENCE_S = 10.0  # to the first token: a plain client's time-out
+COOL_DOWN_S = 1.0  # after a 429, at least: Retry-After is in whole seconds
 UPPER_Z95 = 1.645
 
 
@@ -24,6 +25,7 @@ class Baseline:
     """A rule that picks, and never hedges."""
 
     name: str = ""
+    cool_down_s = COOL_DOWN_S
 
     def __init__(self) -> None:
         self._prediction = SloPolicy()

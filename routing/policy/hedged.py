@@ -25,7 +25,7 @@ class HedgedAtP95(Learning):
     def __init__(self, peer: Baseline) -> None:
         super().__init__()
         self._peer, self._rng = peer, Random(0)
-        self.name = f"{peer.name}+p95"
+        self.name, self.cool_down_s = f"{peer.name}+p95", peer.cool_down_s
 
     def begin(self, view: View) -> None:
         """See the base."""
@@ -61,7 +61,7 @@ class WithPlannedHedges(SloPolicy):
 
     def __init__(self, peer: Baseline) -> None:
         self._peer = peer
-        self.name = f"{peer.name}+hedges"
+        self.name, self.cool_down_s = f"{peer.name}+hedges", peer.cool_down_s
 
     def choose(
         self, view: View, ask: Ask, candidates: Sequence[int], left: float | None, now: float, rng: Random, retry: bool

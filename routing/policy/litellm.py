@@ -17,6 +17,7 @@ from routing.request import Ask
 
 KEPT = 10
 TIMED_OUT = 1_000.0
+COOL_DOWN_S = 5.0  # DEFAULT_COOLDOWN_TIME_SECONDS (litellm/constants.py)
 NEARLY = 0.99  # a moment of this process's own wait may be missing
 
 
@@ -24,6 +25,7 @@ class LowestLatency(Learning):
     """Keeps twenty numbers a deployment."""
 
     name = "litellm"
+    cool_down_s = COOL_DOWN_S
     buffer = 0.0
 
     def begin(self, view: View) -> None:

@@ -1,4 +1,8 @@
-"""Peak EWMA (Finagle, Linkerd): rises at once to a worse value, decays to a better one; times calls in flight + 1."""
+"""Peak EWMA (Finagle, Linkerd): rises at once to a worse value, decays to a better one; times calls in flight + 1.
+
+Without decay on read: Finagle's `get()` observes a latency of zero, so that a value fades while nothing is sent. That
+faithful form is far worse here: whoever was slow looks fast as soon as it has been left alone.
+"""
 
 from __future__ import annotations
 

@@ -41,6 +41,7 @@ class Policy(Protocol):
     """
 
     name: str
+    cool_down_s: float  # a 429 closes a deployment for its hint, and at least so long
 
     def choose(
         self, view: View, ask: Ask, candidates: Sequence[int], left: float | None, now: float, rng: Random, retry: bool

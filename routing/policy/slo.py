@@ -53,6 +53,7 @@ class SloPolicy:
     """Chooses by the probability to meet the caller's target."""
 
     name = "slo"
+    cool_down_s = 0.0
 
     def choose(
         self, view: View, ask: Ask, candidates: Sequence[int], left: float | None, now: float, rng: Random, retry: bool

@@ -19,7 +19,7 @@ from routing.engine.exchange import Exchange
 from routing.outcome import Outcome
 from routing.plan import Attempt
 
-VERSION = 1
+VERSION = 2
 WRITTEN_EVERY_S = 1.0
 MOST_LINES = 10_000  # held while the disk is away; the oldest are dropped
 LOG = logging.getLogger("routing.sample_log")
@@ -48,6 +48,8 @@ class SampleLog:
 
     def _sample(self, exchange: Exchange, outcome: Outcome) -> dict[str, Any]:
         ask, usage = exchange.request.ask, outcome.usage
+        demand, models = ask.demand, exchange.view.fleet.models
+        refusable = {parameter for model in models for parameter in model.unsupported_parameters}
         return {
             "v": VERSION,
             "at": exchange.received_at,
@@ -55,8 +57,16 @@ class SampleLog:
             "instance": self._instance,
             "priority": ask.priority.value,
             "target_ms": None if ask.target_s is None else 1000 * ask.target_s,
-            "tier": ask.demand.min_quality_tier,
-            "regions": list(ask.demand.allowed_regions),
+            "met": outcome.error is None and outcome.slo in ("met", "none"),
+            "streamed": ask.streamed,
+            "models": demand.models,
+            "fallbacks": demand.fallbacks,
+            "tier": demand.min_quality_tier,
+            "regions": demand.allowed_regions,
+            "dialect": demand.dialect,
+            "needs": sorted(demand.needs),
+            "parameters": sorted(demand.parameters & refusable),  # what else callers send is theirs
+            "pinned": demand.pinned,
             "tokens_in": ask.tokens_in,
             "expected_tokens": ask.expected_tokens,
             "tokens_out": None if usage is None else usage.completion_tokens,

@@ -39,7 +39,10 @@ def test_a_brown_out_is_avoided_within_twenty_five_seconds_by_instances_that_hea
 
 @pytest.mark.parametrize("instances", [1, 20])
 def test_a_deployment_is_used_again_within_thirty_seconds_of_the_end_of_its_brown_out(instances: int) -> None:
-    world = equal(deployments=4, rate=10.0, duration=260.0, instances=instances)
-    slow(world, 0, 60.0, 120.0, 6.0)
-    record = run(world)
-    assert sends(record, 0, 150.0, 200.0) >= BACK
+    """Mean of three seeds: few requests look first."""
+    shares = []
+    for seed in (1, 2, 3):
+        world = equal(deployments=4, rate=10.0, duration=260.0, instances=instances, seed=seed)
+        slow(world, 0, 60.0, 120.0, 6.0)
+        shares.append(sends(run(world), 0, 150.0, 200.0))
+    assert sum(shares) / len(shares) >= BACK

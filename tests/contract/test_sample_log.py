@@ -7,6 +7,10 @@ from pathlib import Path
 import aiohttp
 
 from bench.routing import samplelog
+from bench.routing.replay import LoggedAsks, world_of
+from bench.routing.simulation import Simulation
+from routing.policy.slo import SloPolicy
+from routing.request import Demand
 from routing.web import sample_log
 from routing.web.sample_log import SampleLog
 from tests.harness.eventually import eventually
@@ -38,12 +42,35 @@ async def test_a_request_leaves_a_line_that_the_replay_reads(tmp_path: Path) -> 
         await eventually(path.exists, what="the log is written")
     (line,) = samplelog.read(path)
     failed, answered = line.attempts
-    assert (line.origin, line.target_ms, line.tier, line.tokens_out) == ("eastus", 900, 1, 30)
+    assert (line.origin, line.target_ms, line.tokens_out) == ("eastus", 900, 30)
     assert (failed.error, failed.ttft_ms) == ("server_error", None)
     assert answered.error is None
     assert answered.ttft_ms is not None
+    assert (line.met, line.streamed, line.demand) == (True, True, Demand())
     assert "canary" not in path.read_text()
     assert KEY not in path.read_text()
+
+
+async def test_what_only_one_model_could_serve_is_replayed_onto_it_alone(tmp_path: Path) -> None:
+    """The other deployment is as fast, and three times as large."""
+    path, two = tmp_path / "samples.jsonl", fleet("big", "mini", mini={"requests_per_minute": 1_800_000})
+    async with (
+        Upstream(Chat("A").stream(3)) as upstream,
+        Served(two, {"big": upstream.url, "mini": upstream.url}) as router,
+        aiohttp.ClientSession() as session,
+    ):
+        router.edge.samples = SampleLog(path, "eastus")
+        url, headers = f"{router.url}/v1/chat/completions", {"authorization": f"Bearer {KEY}"}
+        body = {**BODY, "model": "big", "canary_field": 1}
+        for _ in range(8):
+            async with session.post(url, json=body, headers=headers) as response:
+                await response.read()
+        await eventually(lambda: path.exists() and len(path.read_bytes().splitlines()) == 8, what="the log is written")
+    log = samplelog.read(path)
+    world = world_of(log, two, ["eastus"], seed=1)
+    record = Simulation(world, lambda _: SloPolicy(), two, LoggedAsks(log), ["eastus"]).run()
+    assert {two.deployments[d].id for _, d in record.sends} == {"big"}
+    assert "canary" not in path.read_text()
 
 
 async def test_a_disk_that_is_away_costs_lines_and_no_request(tmp_path: Path) -> None:

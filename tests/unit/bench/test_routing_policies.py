@@ -6,7 +6,9 @@ from random import Random
 
 import pytest
 
+from routing.errors import RateLimited
 from routing.outcome import LatencyMeasurement
+from routing.plan import Failed, Plan, Start
 from routing.policy import POLICIES
 from routing.policy.seam import Policy
 from routing.policy.view import View
@@ -75,6 +77,18 @@ def test_litellms_buffer_lets_chance_decide_among_the_nearly_best() -> None:
     for d, ttft in enumerate((0.4, 0.55, 0.7)):
         saw(seen, d, ttft)
     assert chosen(policy, seen) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [("litellm", 5), ("litellm_buffer", 5), ("litellm+p95", 5), ("litellm+hedges", 5), ("c3", 1), ("slo", 0)],
+)
+def test_after_a_429_each_rule_stays_away_as_long_as_its_authors_say(name: str, seconds: float) -> None:
+    seen, policy = view(), POLICIES[name]()
+    plan = Plan(STREAM, seen, policy, Random(1), 10.0)
+    plan.on(Start(), 10.0)
+    plan.on(Failed(0, RateLimited("full", 0.01)), 10.0)
+    assert max(seen.health.closed_until) == pytest.approx(10.0 + seconds, abs=0.02)
 
 
 def test_peak_ewma_rises_at_once_and_falls_slowly() -> None:

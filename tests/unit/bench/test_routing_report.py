@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.routing.__main__ import main, names
+from bench.routing.__main__ import main, names, periods
 from bench.routing.plot import dot_plot
 from bench.routing.report import details, mean, paired, tables
-from bench.routing.runs import Run
+from bench.routing.runs import Job, Run, world_of
 
 
 def runs() -> list[Run]:
@@ -30,19 +30,33 @@ def test_means_are_over_seeds_and_scenarios() -> None:
 
 
 def test_differences_are_paired_by_world() -> None:
-    difference, interval = paired(runs(), "c3", "slo")
-    assert difference == pytest.approx(-9.0)
-    assert interval == pytest.approx(3.18 * 1.1547 / 2, rel=1e-3)
     difference, interval = paired(runs(), "c3", "slo", "base")
     assert (difference, interval) == pytest.approx((-10.0, 0.0), abs=1e-9)
-    assert math.isnan(paired(runs()[:1], "slo", "slo")[1])
+
+
+def test_the_scenarios_of_a_seed_count_as_one_world() -> None:
+    """Differences of -10 and -8 points in each seed: however far scenarios lie apart, seeds agree. And -9, -7, -5."""
+    assert paired(runs(), "c3", "slo") == pytest.approx((-9.0, 0.0), abs=1e-9)
+    moved = [
+        Run(run.scenario, seed, run.policy, {"hit": run.measures["hit"] + (0.02 * seed if run.policy == "c3" else 0.0)})
+        for run in runs()
+        if run.seed == 1
+        for seed in range(3)
+    ]
+    assert paired(moved, "c3", "slo") == pytest.approx((-7.0, 4.30 * 2.0 / math.sqrt(3)))
+
+
+def test_one_seed_has_no_interval_however_many_its_scenarios() -> None:
+    difference, interval = paired([run for run in runs() if run.seed == 1], "c3", "slo")
+    assert difference == pytest.approx(-9.0)
+    assert math.isnan(interval)
 
 
 def test_the_table_holds_hit_rates_differences_and_regret() -> None:
     text = tables(runs(), ["slo", "c3", "state_oracle"], ["base", "heavy"])
     assert "| slo | 91.5 | 81.5 | **86.5** | 7.5 |  |" in text
     assert "| c3 | 81.5 | 73.5 | **77.5** | 16.5 |  |" in text
-    assert "| c3 | -10.0 ± 0.0 | -8.0 ± 0.0 | **-9.0 ± 1.8** |" in text
+    assert "| c3 | -10.0 ± 0.0 | -8.0 ± 0.0 | **-9.0 ± 0.0** |" in text
 
 
 def test_details_have_a_table_of_costs_for_each_scenario() -> None:
@@ -68,6 +82,19 @@ def test_the_command_prints_the_table_and_writes_results(tmp_path: Path, capsys:
     assert "Shipped distributions, 1 seeds" in capsys.readouterr().out
     assert (tmp_path / "hits.svg").read_text().startswith("<svg")
     assert "### azure" in (tmp_path / "details.md").read_text()
+
+
+def test_periods_of_sharing_are_those_that_are_asked_for() -> None:
+    usual, asked = (world_of(Job("base", 1, "slo", None, 0.02, p)).scenario for p in (None, periods("2,5,2.5")))
+    assert (usual.flush_s, usual.merge_s, usual.pull_s) == (5.0, 10.0, 5.0)
+    assert (asked.flush_s, asked.merge_s, asked.pull_s) == (2.0, 5.0, 2.5)
+
+
+@pytest.mark.parametrize("text", ["2,5", "2,5,0", "2,5,inf", "fast"])
+def test_periods_that_are_none_are_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--periods", text], environment={})
+    assert f"'{text}': write three numbers of seconds" in capsys.readouterr().err
 
 
 def test_a_command_that_was_interrupted_goes_on_with_the_runs_that_are_missing(

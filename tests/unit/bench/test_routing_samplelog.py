@@ -10,20 +10,28 @@ import pytest
 
 from bench.routing.samplelog import read
 from routing.errors import ConfigurationError
-from routing.request import LatencyPriority
+from routing.request import Demand, LatencyPriority
 
 
 def line(**changes: Any) -> dict[str, Any]:
     attempt = {"deployment": "a", "network_ms": 3.0, "ttft_ms": 400.0, "ms_per_token": 12.0, "error": None}
     return {
-        "v": 1,
+        "v": 2,
         "at": 1_764_000_000.5,
         "origin": "eastus",
         "instance": "i1",
         "priority": "streaming",
         "target_ms": 900.0,
+        "met": True,
+        "streamed": True,
+        "models": ["big"],
+        "fallbacks": [],
         "tier": 2,
-        "regions": [],
+        "regions": ["eastus"],
+        "dialect": "openai",
+        "needs": ["tools"],
+        "parameters": ["logprobs"],
+        "pinned": "a",
         "tokens_in": 800,
         "expected_tokens": 200.0,
         "tokens_out": 143,
@@ -44,6 +52,19 @@ def test_requests_come_in_order_of_time(tmp_path: Path) -> None:
     assert log[0].attempts[0].ttft_ms == 400.0
 
 
+def test_what_a_deployment_had_to_be_is_read(tmp_path: Path) -> None:
+    (request,) = read(written(tmp_path, line()))
+    assert request.demand == Demand(
+        models=("big",),
+        min_quality_tier=2,
+        allowed_regions=("eastus",),
+        dialect="openai",
+        needs=frozenset({"tools"}),
+        parameters=frozenset({"logprobs"}),
+        pinned="a",
+    )
+
+
 def test_what_was_not_measured_is_none(tmp_path: Path) -> None:
     (request,) = read(written(tmp_path, line(target_ms=None, tokens_out=None)))
     assert request.target_ms is None
@@ -57,7 +78,11 @@ def test_what_was_not_measured_is_none(tmp_path: Path) -> None:
         ({"tokens_in": -1}, "tokens_in must be a number"),
         ({"target_ms": True}, "target_ms must be a number"),
         ({"priority": "soon"}, "soon"),
-        ({"v": 2}, "v is 2"),
+        ({"v": 1}, "v is 1, this version reads 2"),
+        ({"met": 1}, "met must be true or false"),
+        ({"models": "big"}, "models must be a list of names"),
+        ({"needs": [1]}, "needs must be a list of names"),
+        ({"pinned": 3}, "pinned must be a name or null"),
         ({"attempts": [{}]}, "deployment"),
     ],
 )

@@ -15,6 +15,7 @@ from bench.routing.runs import Job, world_of
 from bench.routing.scenario import BEYOND, CLASSIC, SCENARIOS, shortened
 from bench.routing.shipped import Shipped
 from bench.routing.world import HANGS, REFUSES, STREAMING, World, build
+from routing.load.lengths import Lengths
 from routing.policy.eligible import Eligibility
 from routing.request import LatencyPriority
 
@@ -67,12 +68,12 @@ def test_the_products_own_filters_leave_what_the_world_calls_eligible(scenario: 
     eligibility, asks = Eligibility(fleet_of(w), frozenset()), Asks(w)
     for i in range(40):
         mask, _ = w.eligible(int(w.min_tier[i]), bool(w.eu_only[i]))
-        assert eligibility.of(asks.of(i).demand).first == tuple(np.flatnonzero(mask))
+        assert eligibility.of(asks.of(i, Lengths()).demand).first == tuple(np.flatnonzero(mask))
 
 
 def test_an_ask_says_what_the_request_wants() -> None:
     w = world()
-    ask = Asks(w).of(7)
+    ask = Asks(w).of(7, Lengths())
     assert ask.target_s == w.known_deadline[7]
     assert (ask.priority is LatencyPriority.STREAMING) == (w.goal[7] == STREAMING)
     assert ask.expected_tokens == w.hint[7]

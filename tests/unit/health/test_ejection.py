@@ -107,6 +107,16 @@ def test_a_429_without_a_hint_closes_for_the_default() -> None:
     assert RATE_LIMIT_DEFAULT_S <= health.closed_until[0] - NOW <= 1.5 * RATE_LIMIT_DEFAULT_S
 
 
+def test_a_policy_may_stay_away_for_longer_than_a_429_says_but_never_for_shorter() -> None:
+    """What it adds is not the provider's word: panic routing may go there once the hint is over."""
+    health = Ejections(2)
+    health.rate_limited(0, NOW, 0.01, Random(1), least_s=5.0)
+    health.rate_limited(1, NOW, 60.0, Random(1), least_s=5.0)
+    assert health.closed_until[0] == NOW + 5.0
+    assert health.refused_until[0] < NOW + 1.0
+    assert health.closed_until[1] >= NOW + 60.0
+
+
 def test_a_later_shorter_hint_shortens_nothing() -> None:
     health = Ejections(1)
     health.rate_limited(0, NOW, 60.0, Random(1))

@@ -23,6 +23,7 @@ class Scripted:
     """Takes candidates in the fleet's order; hedges `hedge_s` after a send, is patient for `patience_s`."""
 
     name = "scripted"
+    cool_down_s = 0.0
 
     def __init__(self, hedge_s: float | None = None, patience_s: float = math.inf, probability: float = 1.0) -> None:
         self.hedge_s, self.patience_s, self.probability = hedge_s, patience_s, probability
