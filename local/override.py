@@ -29,17 +29,23 @@ from routing.errors import ConfigurationError, StoreUnavailable
 from routing.fleet import Fleet, load
 from routing.ports import Override
 from routing.settings import Settings, read
-from routing.store.codec import MOST_IN_FLIGHT, WEIGHTS, Refused
+from routing.store.bounds import LONGEST_NAME, MOST_IN_FLIGHT, WEIGHTS, Refused
 from routing.store.shared import SharedStore
 from routing.store.table_storage import TableStorage
 
 ROOT = Path(__file__).parents[1]
 UNITS = {"m": 60, "h": 3600, "d": 86_400}
 LONGEST_S = 30 * 86_400  # an order that should hold for longer belongs into the fleet file
+ALLOWED = {
+    "weight": f"from {WEIGHTS[0]} to {WEIGHTS[1]:g}",
+    "limit": f"from 1 to {MOST_IN_FLIGHT}",
+    "author": f"1 to {LONGEST_NAME} characters, without / \\ # ? | and control characters, and not begin with ~",
+    "reason": f"at most {LONGEST_NAME} characters",
+}
 
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
-    """Exit codes: 0 done, 1 the store did not answer, 2 a wrong argument or setting."""
+    """Exit codes: 0 done, 1 the store did not answer or does not hold the order, 2 a wrong argument or setting."""
     given = _parser().parse_args(arguments)
     try:
         settings = read(local_settings(ROOT) | dict(environment), ROOT)
@@ -50,7 +56,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         print(e, file=sys.stderr)
         return 2
     except Refused as e:
-        print(f"this makes no sense: {e.reason}", file=sys.stderr)
+        print(f"--{e.field} must be {ALLOWED[e.field]}", file=sys.stderr)
         return 2
     except StoreUnavailable as e:
         print(e.message, file=sys.stderr)
@@ -65,23 +71,39 @@ async def _run(given: argparse.Namespace, settings: Settings) -> int:
     async with credential:
         store = SharedStore(tables)
         try:
-            await _act(given, store, clock.now())
+            await _act(given, store, clock)
         finally:
             await store.close()
     return 0
 
 
-async def _act(given: argparse.Namespace, store: SharedStore, now: float) -> None:
+async def _act(given: argparse.Namespace, store: SharedStore, clock: Clock) -> None:
     if given.action == "set":
-        order = _order(given, now)
-        await store.order(order)
-        print(described(order))
+        await _set(given, store, clock)
     elif given.action == "lift":
-        await store.lift(given.deployment)
+        if not await store.lift(given.deployment):
+            raise ConfigurationError(f"{given.deployment} has no order")
         print(f"{given.deployment}: lifted")
     else:
-        orders = await store.overrides(now)
+        orders = await _orders(store, clock)
         print("\n".join(map(described, orders)) or "no orders")
+
+
+async def _set(given: argparse.Namespace, store: SharedStore, clock: Clock) -> None:
+    """Set an order, and tell it as the store holds it."""
+    order = _order(given, clock.now())
+    await _orders(store, clock)  # any answer tells the store's time: a clock of ours that is wrong is known from here
+    await store.order(order, clock.now())
+    held = [other for other in await _orders(store, clock) if other.deployment == given.deployment]
+    if not held:
+        raise StoreUnavailable(f"the store does not hold the order for {given.deployment}: was it lifted at once?")
+    print(described(held[0]))
+
+
+async def _orders(store: SharedStore, clock: Clock) -> list[Override]:
+    """The orders that hold, in the time of the store, which is everybody's."""
+    orders = await store.overrides(clock.now())
+    return [order._replace(expires_at=order.expires_at + store.tables.skew_s) for order in orders]
 
 
 def described(order: Override) -> str:

@@ -3,12 +3,17 @@
 Homes are kept in memory, where a request looks. What a shared store should be told or asked is collected as errands,
 which the background runs: a request never waits for it, so the first one of a user who comes from another region may
 be answered elsewhere, and the next one goes home.
+
+An errand may get lost: dropped where there are too many, beaten by others thrice. So it is the home itself that
+remembers whether the store was told of it, and each request of its user sends the errand again until it was.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from typing import NamedTuple
+
+from routing.ports import Home
 
 CAPACITY = 50_000  # users remembered by one instance; the least recently seen is forgotten
 MOST_ERRANDS = 2_000  # not yet run; the oldest is dropped, and comes again when its user does
@@ -25,8 +30,13 @@ class Errand(NamedTuple):
 
 class _Known(NamedTuple):
     region: str
-    version: int  # 0: the store does not know of it yet
+    version: int  # of the newest stored home that we heard of; 0: of none
     confirmed_at: float
+    told: bool  # whether the store is known to have `region`
+
+    def errand(self, user: str) -> Errand:
+        """What the store should be told."""
+        return Errand(user, self.region, self.version or None)
 
 
 class Affinity:
@@ -37,7 +47,7 @@ class Affinity:
     def __init__(self) -> None:
         self._homes: OrderedDict[str, _Known] = OrderedDict()
         self._errands: OrderedDict[str, Errand] = OrderedDict()
-        self.dropped = 0  # errands that were never run
+        self.dropped = 0  # errands that had no room; their users bring them again
 
     def home(self, user_key: str | None, now: float = 0.0) -> str | None:
         """The user's home region, if one is known here. Where it is not, or was not confirmed for long, it is asked."""
@@ -48,7 +58,9 @@ class Affinity:
             self._run_later(Errand(user_key, None, None))
             return None
         self._homes.move_to_end(user_key)
-        if known.version and now - known.confirmed_at > CONFIRM_S:
+        if not known.told:
+            self._run_later(known.errand(user_key))
+        elif now - known.confirmed_at > CONFIRM_S:
             self._run_later(Errand(user_key, None, None))
         return known.region
 
@@ -60,15 +72,24 @@ class Affinity:
         if known is not None and known.region == region:
             self._homes.move_to_end(user_key)
             return
-        before = known or _Known(region, 0, 0.0)
-        self._remember(user_key, _Known(region, before.version, before.confirmed_at))
-        self._run_later(Errand(user_key, region, before.version if known else None))
+        before = known or _Known(region, 0, 0.0, told=False)
+        self._must_tell(user_key, before._replace(region=region, told=False))
 
-    def confirmed(self, user_key: str, region: str, version: int, now: float) -> None:
-        """The store's word, at `now` (s). A home only ever moves forward: an older version changes nothing."""
-        known = self._homes.get(user_key)
-        if known is None or version >= known.version:
-            self._remember(user_key, _Known(region, version, now))
+    def answered(self, errand: Errand, home: Home | None, now: float) -> None:
+        """The store's answer to an errand, at `now` (s); None: it has no home, or others were faster thrice.
+
+        An answer may be older than what the user has done since: while the errand ran, the user may have left.
+        """
+        user, known = errand.user, self._homes.get(errand.user)
+        if home is None:
+            if known is not None and errand.region is None:  # forgotten there: somebody has dropped the table
+                self._must_tell(user, known._replace(version=0, told=False))
+        elif known is None or known.told or home.region == known.region:
+            self._remember(user, _Known(home.region, home.version, now, told=True))
+        elif home.region == errand.region:  # it was told, and the user has moved on since: now it is that home's turn
+            self._must_tell(user, known._replace(version=home.version))
+        elif home.version > known.version:  # another region has moved the user: of two, the first one's word holds
+            self._remember(user, _Known(home.region, home.version, now, told=True))
 
     def errands(self, most: int) -> list[Errand]:
         """The oldest errands, to be run now."""
@@ -84,6 +105,10 @@ class Affinity:
     def waiting(self) -> int:
         """Errands not yet run."""
         return len(self._errands)
+
+    def _must_tell(self, user_key: str, known: _Known) -> None:
+        self._remember(user_key, known)
+        self._run_later(known.errand(user_key))
 
     def _remember(self, user_key: str, known: _Known) -> None:
         self._homes[user_key] = known

@@ -153,7 +153,7 @@ class Store(Protocol):
         ...
 
     async def flushed(self, origin: str, now: float) -> list[Flushed]:
-        """The newest total of each instance of a region for each deployment, of the last half hour and a little more."""
+        """The newest total of each instance of a region for each deployment, of the last half hour to an hour."""
         ...
 
     async def head(self, origin: str) -> str | None:

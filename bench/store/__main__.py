@@ -11,18 +11,20 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from random import Random
 
 from bench.store.instance import Instance
+from bench.store.merging import learned, merge_all, totals_of
+from bench.store.meter import Meter
 from local.azurite import connection
 from routing.engine.clock import Clock
 from routing.engine.sync import FLUSH_S, MERGE_S, PULL_S, fold
 from routing.fleet import Fleet, load
-from routing.latency.sketch import Sketch
-from routing.latency.sums import COLUMNS
-from routing.ports import Learned, Store
+from routing.ports import Store
 from routing.store import codec
+from routing.store.keys import READ_S, STEP_S
 from routing.store.memory import MemoryStore
 from routing.store.shared import SharedStore
 from routing.store.table_storage import TableStorage
@@ -30,140 +32,150 @@ from routing.store.table_storage import TableStorage
 ROOT = Path(__file__).parents[2]
 MEASURED_S = 15.0  # of requests in each round
 ROUNDS = 2
-EVERY_S = 0.002  # between two requests, one at a time
-INSTANCES, DEPLOYMENTS = 1_000, 50
+EVERY_S = 0.010  # between the moments at which requests are due
+INSTANCES, DEPLOYMENTS, STEPS = 500, 50, int(READ_S // STEP_S) + 1
+WRITERS = 4
+MONTH_S = 30 * 86_400.0
 
 
 async def main() -> int:
     """Print everything."""
     fleet = load(ROOT / "fleet.json")
-    async with azurite() as port:
+    async with process("local.azurite", "--port", "0", says="listening ") as line:
+        port = int(line.rpartition(":")[2])
         await added_latency(fleet, port)
-        await calls(fleet, port)
+        await traffic(fleet, port)
         await refresh(port)
     size()
     return 0
 
 
 @asynccontextmanager
-async def azurite() -> AsyncIterator[int]:
-    """A store to measure with."""
-    arguments = (sys.executable, "-m", "local.azurite", "--port", "0")
-    process = await asyncio.create_subprocess_exec(*arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout
+async def process(module: str, *arguments: str, says: str) -> AsyncIterator[str]:
+    """A Python process beside this one, from the line that begins so; ended with the block."""
+    started = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert started.stdout
     try:
-        line = b""
-        while not line.startswith(b"listening "):
-            line = await process.stdout.readline()
-        yield int(line.rpartition(b":")[2])
+        line = ""
+        while not line.startswith(says):
+            line = (await started.stdout.readline()).decode()
+        yield line.strip()
     finally:
-        process.terminate()
-        await process.wait()
+        started.terminate()
+        await started.wait()
 
 
 async def added_latency(fleet: Fleet, port: int) -> None:
-    """Requests one after another while the background runs on its usual periods; rounds in turn, the best of each."""
+    """Requests at a steady rate while the background runs on its usual periods and all regions merge on theirs.
+
+    A request counts from the moment at which it was due: one that waits for the event loop is late, and so are those
+    behind it. The emulator and the timers run on the same cores, where a store's machines would not: so what the thread
+    of the loop worked from the end of one request to that of the next is told, too. Rounds in turn, the best of each.
+    """
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         stores: dict[str, Callable[[], Store]] = {
-            "in memory": MemoryStore,
+            "none, in memory": MemoryStore,
             "Azurite": lambda: _tables(port),
-            "refused": lambda: _tables(nobody.getsockname()[1]),
+            "refusing": lambda: _tables(nobody.getsockname()[1]),
         }
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in stores}
-        for _ in range(ROUNDS):
-            for name, make in stores.items():
-                found[name].append(await _latency(Instance(fleet, make())))
-    base = min(p99 for _, p99 in found["in memory"])
-    print("time of a request in the router, ms       p50     p99   p99 added")
+        found: dict[str, list[list[float]]] = {name: [] for name in stores}
+        async with process("bench.store.merging", str(port), says="merged"):
+            for _ in range(ROUNDS):
+                for name, make in stores.items():
+                    found[name].append(await _latency(Instance(fleet, make())))
+    print(f"{len(fleet.regions)} regions x {len(fleet.deployments)} deployments, a request due every 10 ms")
+    print("ms from when it was due to its end              p50     p95     p99     max   CPU: p50     p99")
     for name, rounds in found.items():
-        p50, p99 = min(p for p, _ in rounds), min(p for _, p in rounds)
-        print(f"  store: {name:32}{p50:8.3f}{p99:8.3f}{p99 - base:+11.3f}")
+        best = [min(each) for each in zip(*rounds, strict=True)]
+        print(f"  store: {name:32}" + "".join(f"{value:8.2f}" for value in best))
 
 
-async def _latency(instance: Instance) -> tuple[float, float]:
-    loop = asyncio.get_running_loop()
-    taken: list[float] = []
-    gc.collect()
+async def _latency(instance: Instance) -> list[float]:
+    """(p50, p95, p99, most) in ms, and (p50, p99) of the CPU time."""
+    loop, taken, worked = asyncio.get_running_loop(), list[float](), list[float]()
+    await instance.sync.pulling.beat()
     instance.sync.start()
-    end = loop.time() + MEASURED_S
-    while loop.time() < end:
-        taken.append(1000 * await instance.ask(f"user-{len(taken) % 1000}"))
-        await asyncio.sleep(EVERY_S)
+    gc.collect()
+    gc.freeze()  # as a server does after its start
+    began, before = loop.time(), time.thread_time()
+    for n in count(1):
+        due = began + n * EVERY_S
+        if due > began + MEASURED_S:
+            break
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        await instance.ask(f"user-{n % 1000}")
+        taken.append(1000 * (loop.time() - due))
+        worked.append(1000 * (time.thread_time() - before))
+        before = time.thread_time()
     await instance.sync.stop()
-    taken.sort()
-    return taken[len(taken) // 2], taken[int(0.99 * len(taken))]
+    gc.unfreeze()
+    return [*_quantiles(taken, 0.5, 0.95, 0.99), max(taken), *_quantiles(worked, 0.5, 0.99)]
 
 
-async def calls(fleet: Fleet, port: int) -> None:
-    """Table calls in a minute, with one and with a hundred requests a second; users and timers as usual."""
-    print("table calls of an instance and minute, a timer's merge apart")
+def _quantiles(values: list[float], *of: float) -> list[float]:
+    values = sorted(values)
+    return [values[int(q * len(values))] for q in of]
+
+
+async def traffic(fleet: Fleet, port: int) -> None:
+    """Calls and bytes of a minute, with one and with a hundred requests a second; users and timers as usual."""
+    print("table calls of an instance and minute, and GB in 30 days; a timer's merge apart")
+    others, totals, regions = _tables(port), totals_of(fleet), [region.id for region in fleet.regions]
     for per_s in (1, 100):
-        store = _tables(port)
-        instance, total = Instance(fleet, store), 0
-        assert isinstance(store.tables, TableStorage)
-        flushes, pulls = int(60 / FLUSH_S), int(60 / PULL_S)
-        for n in range(flushes):
+        meter = Meter(port)
+        instance, merged = Instance(fleet, SharedStore(meter)), 0
+        for n in range(int(60 / FLUSH_S)):
+            if n * FLUSH_S >= merged * MERGE_S:
+                await merge_all(others, totals, regions)
+                merged += 1
             for k in range(int(per_s * FLUSH_S)):
                 await instance.ask(f"user-{k % 5}")
-            before = store.tables.calls
             await instance.sync.flush()
-            if n < pulls:
+            if n * FLUSH_S % PULL_S == 0:
                 await instance.sync.pull()
+                await instance.sync.obey()
             while instance.router.affinity.waiting:
                 await instance.sync.homes()
-            total += store.tables.calls - before
-        before = store.tables.calls
+        calls, gigabytes = meter.calls, meter.bytes * MONTH_S / 60 / 1e9
         await instance.sync.merge()
-        merge = store.tables.calls - before
-        print(f"  {per_s:4} requests/s: {total:4}, and {merge * 60 / MERGE_S:.0f} for the region's merges")
-        await store.close()
+        merge = (meter.calls - calls) * 60 / MERGE_S
+        print(f"  {per_s:4} requests/s: {calls:4} and {gigabytes:5.1f} GB; {merge:.0f} for the region's merges")
+        await meter.close()
+    await others.close()
 
 
 async def refresh(port: int) -> None:
-    """A merge of what a thousand instances wrote, each of fifty deployments."""
-    rng, now = Random(4), Clock().now()
-    rows = {f"deployment-{d:02}": _learned(rng, now) for d in range(DEPLOYMENTS)}
-    for name, store in (("in memory", MemoryStore()), ("Azurite", _tables(port))):
-        began = time.perf_counter()
-        limit = asyncio.Semaphore(16)
-
-        async def write(n: int, store: SharedStore = store, limit: asyncio.Semaphore = limit) -> None:
-            async with limit:
-                await store.flush("thousand", f"{n:016x}", 1_800_000_000_000, rows, now)
-
-        await asyncio.gather(*(write(n) for n in range(INSTANCES)))
-        written = time.perf_counter()
-        totals = await store.flushed("thousand", now)
-        read = time.perf_counter()
-        profiles = await fold("thousand", totals, now)
-        folded = time.perf_counter()
-        assert await store.publish(profiles, await store.head("thousand"))
-        print(
-            f"merge of {len(totals)} totals, {name}: read {read - written:.1f} s, add up {folded - read:.1f} s, "
-            f"publish {1000 * (time.perf_counter() - folded):.0f} ms (written before in {written - began:.0f} s)"
-        )
-        await store.close()
+    """A merge of what many instances wrote of fifty deployments, in every step that a merge reads."""
+    rng, now, store = Random(4), Clock().now(), _tables(port)
+    rows = {f"deployment-{d:02}": learned(rng, now) for d in range(DEPLOYMENTS)}
+    writes = [(f"{n:016x}", step) for n in range(INSTANCES) for step in reversed(range(STEPS))]
+    while writes:  # as many as an emulator takes at once; of those that it does not, once more
+        part, writes = writes[-WRITERS:], writes[:-WRITERS]
+        flushes = (store.flush("many", name, 1_000 - step, rows, now - step * STEP_S) for name, step in part)
+        done = await asyncio.gather(*flushes, return_exceptions=True)
+        writes += [write for write, failure in zip(part, done, strict=True) if failure is not None]
+    began = time.perf_counter()
+    totals = await store.flushed("many", now)
+    read = time.perf_counter()
+    profiles = await fold("many", totals, now)
+    folded = time.perf_counter()
+    assert await store.publish(profiles, await store.head("many"))
+    print(
+        f"merge of {STEPS * len(totals)} rows: read {read - began:.1f} s, add up {folded - read:.1f} s, "
+        f"publish {1000 * (time.perf_counter() - folded):.0f} ms"
+    )
+    await store.close()
 
 
 def size() -> None:
     """Bytes of one row, as JSON."""
     rng, now = Random(4), Clock().now()
     for samples in (1, 30, 1_000):
-        row = codec.encode_flushed("deployment-00", 1, _learned(rng, now, samples))
+        row = codec.encode_flushed("deployment-00", 1, learned(rng, now, samples))
         print(f"a total of {samples:4} samples: {len(json.dumps(row))} bytes")
-
-
-def _learned(rng: Random, now: float, samples: int = 100) -> Learned:
-    sketch = Sketch(now)
-    for _ in range(samples):
-        ttft = 1000 * rng.lognormvariate(-0.5, 0.4)
-        sketch.ttft_ms.add(ttft, now)
-        sketch.total_ms.add(ttft + 1000 * rng.lognormvariate(1.0, 0.5), now)
-        for column in range(COLUMNS):
-            sketch.sums.values[column] += rng.random()
-    sketch.newest_at = now
-    return sketch.learned(now, 0.02)
 
 
 def _tables(port: int) -> SharedStore:

@@ -36,7 +36,7 @@ resource tables 'Microsoft.Storage/storageAccounts/tableServices@2025-08-01' = {
   name: 'default'
 }
 
-// Reads and writes are a dozen a minute and instance: only deletions are logged.
+// Reads and writes are some 90 a minute and instance: only deletions are logged.
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: tables
   name: 'to-workspace'

@@ -27,38 +27,46 @@ async def probe(sync: Sync) -> list[str]:
     first, a lease keeps a deployment from being probed twice in a window, and what was seen is flushed at once.
     """
     await sync.pulling.beat()
-    router, probed = sync.router, []
-    for d in _due(router):
-        deployment = router.fleet.deployments[d].id
-        await asyncio.sleep(router.rng.uniform(0, SPREAD_S))
-        if await _granted(sync, deployment):
-            await _ask(router, deployment)
-            probed.append(deployment)
+    router = sync.router
+    probed: list[str] = []
+    try:
+        for d in _due(sync):
+            if len(probed) < MOST and await _granted(sync, d):
+                await asyncio.sleep(router.rng.uniform(0, SPREAD_S))
+                await _ask(router, router.fleet.deployments[d].id)
+                probed.append(router.fleet.deployments[d].id)
+    except StoreUnavailable as error:  # without the store: who should learn of it?
+        LOG.warning("no probes: %s", error.message)
     await sync.flushing.beat()
     return probed
 
 
-async def _granted(sync: Sync, deployment: str) -> bool:
-    """Whether nobody else of this region probes it in this window. Not while the store is away: who should learn it?"""
+async def _granted(sync: Sync, d: int) -> bool:
+    """Whether nobody else of this region probes it in this window. Either way it is not asked for again within it."""
     now = sync.router.clock.now()
-    name = f"probe|{sync.origin}|{deployment}"
-    try:
-        return await sync.store.lease(name, uuid4().hex, now, UNMEASURED_S)
-    except StoreUnavailable:
-        return False
+    name = f"probe|{sync.origin}|{sync.router.fleet.deployments[d].id}"
+    granted = await sync.store.lease(name, uuid4().hex, now, UNMEASURED_S + SPREAD_S)
+    sync.probed_at[d] = now
+    return granted
 
 
-def _due(router: LatencyRouter) -> list[int]:
-    """Deployments with an endpoint, never measured first, then the longest ago; equals in random order."""
-    now, known = router.clock.now(), router.tracker.known
+def _due(sync: Sync) -> list[int]:
+    """Deployments with an endpoint that are unmeasured and not closed, by health or an operator's order.
+
+    Those that were tried longest ago come first: what always fails is never measured, and must not keep others from
+    their turn. Of them, those never measured, then those measured longest ago; equals in random order.
+    """
+    router, tried = sync.router, sync.probed_at
+    now, known, view = router.clock.now(), router.tracker.known, router.view
     unmeasured = [
-        (known[d].newest_at or 0.0, router.rng.random(), d)
+        (tried.get(d, 0.0), known[d].newest_at or 0.0, router.rng.random(), d)
         for d, provider in enumerate(router.providers)
         if provider is not None
-        and now - (known[d].newest_at or 0.0) > UNMEASURED_S
-        and router.view.health.closed_until[d] <= now
+        and now - max(known[d].newest_at or 0.0, tried.get(d, 0.0)) > UNMEASURED_S
+        and view.health.closed_until[d] <= now
+        and not (d in view.orders and view.orders[d].state)
     ]
-    return [d for _, _, d in sorted(unmeasured)[:MOST]]
+    return [d for *_, d in sorted(unmeasured)]
 
 
 async def _ask(router: LatencyRouter, deployment: str) -> None:

@@ -19,11 +19,12 @@ class Pulse:
     """Calls `work` every `period()` seconds until it is cancelled. `counts` holds `ok`, `unavailable` and `fault`."""
 
     def __init__(
-        self, name: str, work: Callable[[], Awaitable[None]], period: Callable[[], float], rng: Random
+        self, name: str, work: Callable[[], Awaitable[object]], period: Callable[[], float], rng: Random
     ) -> None:
         self.name, self._work, self._period, self._rng = name, work, period, rng
         self.counts: Counter[str] = Counter()
         self.failures = 0  # in a row
+        self._resume_at = 0.0  # by the loop's clock: when the pause after a failure is over
 
     async def run(self) -> None:
         """For ever. The first beat is spread over a whole period, as all instances may start at once."""
@@ -31,6 +32,11 @@ class Pulse:
         while True:
             await self.beat()
             await asyncio.sleep(self.pause())
+
+    async def tick(self) -> None:
+        """For a timer, which comes as often as it was set to: a beat, unless it would be too soon after a failure."""
+        if asyncio.get_running_loop().time() >= self._resume_at:
+            await self.beat()
 
     async def beat(self) -> None:
         """Once. What fails is counted and tried again at a later beat."""
@@ -47,7 +53,7 @@ class Pulse:
             self.counts["ok"] += 1
             if self.failures:
                 LOG.warning("%s: the store is back after %d failures", self.name, self.failures)
-            self.failures = 0
+            self.failures, self._resume_at = 0, 0.0
 
     def pause(self) -> float:
         """Seconds to the next beat: the period, doubled with each failure up to a minute, 20 % more or less."""
@@ -58,3 +64,4 @@ class Pulse:
     def _failed(self, how: str) -> None:
         self.failures += 1
         self.counts[how] += 1
+        self._resume_at = asyncio.get_running_loop().time() + self.pause()

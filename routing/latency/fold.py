@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from routing.latency.histogram import TAU_S
+from routing.latency.network import STALE_S
 from routing.latency.sums import COLUMNS, DecayedSums
 from routing.ports import Learned
 
@@ -31,7 +32,8 @@ class Fold:
                 bins[bucket] = bins.get(bucket, 0.0) + count * factor
         if learned.newest_at is not None:
             self._newest_at = max(learned.newest_at, self._newest_at or 0.0)
-        if learned.round_trip_s is not None:
+        # The least wins, so one of an instance that has died would win for as long as its total is read
+        if learned.round_trip_s is not None and self._now - learned.at <= STALE_S:
             self._round_trip_s = min(learned.round_trip_s, self._round_trip_s or math.inf)
 
     def learned(self) -> Learned:

@@ -1,7 +1,7 @@
 """Where a row lies: table names, partition keys and row keys, and the arithmetic of who writes how often.
 
 table             PartitionKey           RowKey                               one row is
-samplesYYYYMMDD   {origin}|{shard}       {hour, reversed}|{instance}|{deployment}   an instance's own total
+samplesYYYYMMDD   {origin}|{shard}       {step, reversed}|{instance}|{deployment}   an instance's own total
 profiles          v1|{origin}            {deployment}, and ~head              a region's merged total
 affinity          2 hex of the user      user, hashed                         a home region
 overrides         v1                     {deployment}                         an operator's order
@@ -17,9 +17,15 @@ SAMPLES, PROFILES, AFFINITY, OVERRIDES, LEASES = "samples", "profiles", "affinit
 HEAD = "~head"  # sorts behind every deployment's name
 VERSION = "v1"
 SHARDS = 16
-HOUR_S = 3600.0
-KEEP = timedelta(days=2)  # tables of samples: for people, the router reads two hours
-_LAST_HOUR = 9_999_999  # hours since the epoch, reversed, so that the newest rows are the first of their partition
+# An instance's total replaces itself within a step, and leaves its last one behind with each new step. A merge reads
+# the last READ_S, three times the slowest time constant of a sum: a twentieth is left of what falls out. Steps as long
+# as that make the fewest rows to read at any rate at which instances come and go: two of each that lives on, where
+# steps of ten minutes would be four. `holds` names every instance whose rows were read, and none is left out for its
+# age: one that was cut off has flushes in memory which it adds to a profile that does not name it.
+STEP_S = 1800.0  # divides a day, so that a step lies in one table
+READ_S = 1800.0
+KEEP = timedelta(days=2)  # tables of samples: for people, the router reads an hour at most
+_LAST_STEP = 9_999_999  # steps since the epoch, reversed, so that the newest rows are the first of their partition
 
 
 def samples_table(at: float) -> str:
@@ -46,23 +52,34 @@ def samples_partition(origin: str, number: int) -> str:
     return f"{origin}|{number:02}"
 
 
-def reversed_hour(at: float) -> str:
+def reversed_step(at: float) -> str:
     """Falls as time goes on."""
-    return f"{_LAST_HOUR - int(at // HOUR_S):07}"
+    return f"{_LAST_STEP - int(at // STEP_S):07}"
 
 
 def sample_key(at: float, instance: str, deployment: str) -> str:
-    """The row of an instance's total for a deployment in the hour of `at`: written again, it replaces itself."""
-    return f"{reversed_hour(at)}|{instance}|{deployment}"
+    """The row of an instance's total for a deployment in the step of `at`: written again, it replaces itself."""
+    return f"{reversed_step(at)}|{instance}|{deployment}"
+
+
+def of_writer(key: str) -> str:
+    """How the keys begin that an instance writes in the step of this one."""
+    return key[: key.rfind("|") + 1]
+
+
+def after(beginning: str) -> str:
+    """The first key behind all that begin so; the last character is the divider."""
+    return f"{beginning[:-1]}}}"
 
 
 def sample_ranges(now: float) -> list[tuple[str, str, str]]:
-    """(table, first key, key after the last) of this hour's and the last hour's rows: one range, two at midnight."""
-    last = now - HOUR_S
-    today, before = samples_table(now), samples_table(last)
-    if today == before:
-        return [(today, f"{reversed_hour(now)}|", f"{reversed_hour(last)}}}")]
-    return [(table, f"{reversed_hour(at)}|", f"{reversed_hour(at)}}}") for table, at in ((today, now), (before, last))]
+    """(table, first key, key after the last) of the rows of the last READ_S, and up to a step before.
+
+    Soon after midnight they lie in two tables, of which each has its own part of the range.
+    """
+    since = now - READ_S
+    tables = dict.fromkeys((samples_table(now), samples_table(since)))
+    return [(table, f"{reversed_step(now)}|", f"{reversed_step(since)}}}") for table in tables]
 
 
 def profiles_partition(origin: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from itertools import count
 
 from routing.store.shared import SharedStore
-from routing.store.tables import Conflict, Properties, Row
+from routing.store.tables import PAGE, Conflict, Properties, Row
 
 
 class MemoryTables:
@@ -24,13 +24,20 @@ class MemoryTables:
         found = self._tables.get(table, {}).get((partition, key))
         return None if found is None else Row(partition, key, *found)
 
-    async def query(self, table: str, partition: str, first: str, last: str) -> list[Row]:
-        """The rows of a partition with keys from `first` on, before `last`."""
-        return [row for row in self._rows(table) if row.partition == partition and first <= row.key < last]
+    async def query(
+        self, table: str, partition: str, first: str, last: str, columns: Sequence[str] = (), page: int = PAGE
+    ) -> list[Row]:
+        """The rows of a partition with keys from `first` on, before `last`; all at once, as nothing is waited for."""
+        rows = [row for row in self._rows(table) if row.partition == partition and first <= row.key < last]
+        return [_only(row, columns) for row in rows] if columns else rows
 
-    async def scan(self, table: str, first: str, last: str) -> list[Row]:
-        """The rows of all partitions from `first` on, before `last`."""
-        return [row for row in self._rows(table) if first <= row.partition < last]
+    async def pages(self, table: str, partition: str, first: str, last: str) -> AsyncIterator[list[Row]]:
+        """The same: one page."""
+        yield await self.query(table, partition, first, last)
+
+    async def scan(self, table: str, key: str, first: str, last: str) -> list[Row]:
+        """The rows of this key in all partitions from `first` on, before `last`."""
+        return [row for row in self._rows(table) if row.key == key and first <= row.partition < last]
 
     async def upsert(self, table: str, rows: Sequence[Row]) -> None:
         """Write rows, replacing what is there."""
@@ -63,6 +70,10 @@ class MemoryTables:
     def _rows(self, table: str) -> list[Row]:
         rows = self._tables.get(table, {})
         return [Row(*place, *rows[place]) for place in sorted(rows)]
+
+
+def _only(row: Row, columns: Sequence[str]) -> Row:
+    return row._replace(properties={name: row.properties[name] for name in columns if name in row.properties})
 
 
 class MemoryStore(SharedStore):

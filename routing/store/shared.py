@@ -12,13 +12,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from routing.ports import Flushed, Home, Learned, Override, Profiles
+from routing.ports import Flushed, Head, Home, Learned, Override, Profiles
 from routing.store import codec, keys
-from routing.store.codec import Refused
+from routing.store.bounds import Refused
 from routing.store.tables import Conflict, Row, Tables
 
 MOST_AT_ONCE = 8  # partitions read at the same time
 ROWS_A_TURN = 100  # decoded before other tasks of the loop run
+# Who reads profiles serves requests. A request takes several turns of the loop, and each would meet another piece of
+# such work if there were no rest between the pieces: it has the loop for itself then.
+PROFILES_A_PAGE, PROFILES_A_TURN, REST_S = 50, 10, 0.005
+MODEL_COLUMNS = "v", "at", "sums"  # of another region's profiles, of which nothing else is used
+FORGET_S = 7_200.0  # a profile that was not merged for so long has faded to nothing
 TRIES = 3  # at a row that others write, too
 END = "\U0010ffff"  # behind every key
 
@@ -48,32 +53,45 @@ class SharedStore:
             await self.tables.upsert(keys.samples_table(at), rows)
 
     async def flushed(self, origin: str, now: float) -> list[Flushed]:
-        """The newest total of each instance and deployment."""
+        """The newest total of each instance and deployment. Rows are decoded as they come, a page of each shard."""
         limit = asyncio.Semaphore(MOST_AT_ONCE)
+        newest: dict[tuple[str, str], Flushed] = {}
 
-        async def read(table: str, number: int, first: str, last: str) -> list[Row]:
+        async def read(table: str, number: int, first: str, last: str) -> None:
+            partition, writer = keys.samples_partition(origin, number), ""
             async with limit:
-                return await self.tables.query(table, keys.samples_partition(origin, number), first, last)
+                async for rows in self.tables.pages(table, partition, first, last):
+                    # A page is true of one moment. Whose rows lie on two may have flushed between them: then some of
+                    # its totals would be of the newest version, and some not, though `holds` can name but one. It is
+                    # read again, at once; in earlier steps nobody writes any more.
+                    if rows and writer.startswith(first) and rows[0].key.startswith(writer):
+                        rows += await self.tables.query(table, partition, writer, keys.after(writer))  # noqa: PLW2901
+                    for n, row in enumerate(rows, 1):
+                        if n % ROWS_A_TURN == 0:
+                            await asyncio.sleep(0)
+                        self._take(row, newest, now)
+                    writer = keys.of_writer(rows[-1].key) if rows else writer
 
         ranges = keys.sample_ranges(now + self.tables.skew_s)
-        reads = [read(table, n, first, last) for table, first, last in ranges for n in range(keys.SHARDS)]
-        newest: dict[tuple[str, str], Flushed] = {}
-        for rows in await asyncio.gather(*reads):
-            for n, row in enumerate(rows):
-                if n % ROWS_A_TURN == ROWS_A_TURN - 1:
-                    await asyncio.sleep(0)
-                self._take(row, newest, now)
+        try:
+            async with asyncio.TaskGroup() as reads:  # of which the others end with the first that fails
+                for table, first, last in ranges:
+                    for number in range(keys.SHARDS):
+                        reads.create_task(read(table, number, first, last))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
         return list(newest.values())
 
     def _take(self, row: Row, newest: dict[tuple[str, str], Flushed], now: float) -> None:
+        """Newer rows come first: most of the older ones need not be decoded."""
         try:
-            total = codec.decode_flushed(row.key, row.properties, now, self.tables.skew_s)
+            instance, deployment, version = codec.decode_place(row.key, row.properties)
+            known = newest.get((instance, deployment))
+            if known is None or known.version < version:
+                total = codec.decode_flushed(row.key, row.properties, now, self.tables.skew_s)
+                newest[instance, deployment] = total
         except Refused as refused:
             self._reject("samples", refused)
-            return
-        place = total.instance, total.deployment
-        if place not in newest or newest[place].version < total.version:
-            newest[place] = total
 
     # ------------------------------------------------------------------ profiles
     async def head(self, origin: str) -> str | None:
@@ -82,39 +100,52 @@ class SharedStore:
         return None if row is None else row.etag
 
     async def publish(self, profiles: Profiles, replaces: str | None) -> bool:
-        """Replace a region's profiles; False where another merge was faster."""
+        """Replace a region's profiles; False where another merge was faster, or a total is not fit to be stored.
+
+        A profile without that total is not published in its place: `holds` counts for all deployments, and instances
+        would drop what of theirs is then nowhere.
+        """
         partition, skew = keys.profiles_partition(profiles.origin), self.tables.skew_s
-        head = codec.encode_head(profiles.merged_at + skew, profiles.holds)
-        rows = []
-        for deployment, learned in profiles.learned.items():
-            try:
-                rows.append(Row(partition, deployment, codec.encode_learned(_moved(learned, skew))))
-            except Refused as refused:
-                self._reject("profiles", refused)
+        head = codec.encode_head(profiles.merged_at + skew, profiles.holds, profiles.live)
         try:
+            rows = [
+                Row(partition, deployment, codec.encode_learned(_moved(learned, skew)))
+                for deployment, learned in profiles.learned.items()
+            ]
             await self.tables.put(keys.PROFILES, Row(partition, keys.HEAD, head, replaces or ""), rows)
+        except Refused as refused:
+            self._reject("profiles", refused)
+            return False
         except Conflict:
             return False
         return True
 
-    async def profiles(self, now: float) -> list[Profiles]:
-        """The profiles of all origin regions: one query."""
-        heads: dict[str, tuple[float, dict[str, int]]] = {}
-        learned: dict[str, dict[str, Learned]] = {}
-        rows = await self.tables.scan(keys.PROFILES, f"{keys.VERSION}|", f"{keys.VERSION}}}")
-        for n, row in enumerate(rows):
-            if n % ROWS_A_TURN == ROWS_A_TURN - 1:
-                await asyncio.sleep(0)
-            origin = row.partition.partition("|")[2]
+    async def heads(self) -> list[Head]:
+        """The heads of all origin regions' profiles: one query."""
+        heads = []
+        for row in await self.tables.scan(keys.PROFILES, keys.HEAD, f"{keys.VERSION}|", f"{keys.VERSION}}}"):
             try:
-                if row.key == keys.HEAD:
-                    heads[origin] = codec.decode_head(row.properties, self.tables.skew_s)
-                else:
-                    total = codec.decode_learned(row.properties, now, self.tables.skew_s)
-                    learned.setdefault(origin, {})[row.key] = total
+                heads.append(codec.decode_head(row.partition.partition("|")[2], row.properties, self.tables.skew_s))
             except Refused as refused:
                 self._reject("profiles", refused)
-        return [Profiles(origin, *head, learned.get(origin, {})) for origin, head in heads.items()]
+        return heads
+
+    async def learned(self, head: Head, whole: bool, now: float) -> dict[str, Learned] | None:
+        """A region's profiles, by deployment. None where a row is of a later merge than the head that was read."""
+        partition, columns = keys.profiles_partition(head.origin), () if whole else MODEL_COLUMNS
+        learned: dict[str, Learned] = {}
+        rows = await self.tables.query(keys.PROFILES, partition, "", keys.HEAD, columns, PROFILES_A_PAGE)
+        for n, row in enumerate(rows, 1):
+            if n % PROFILES_A_TURN == 1:
+                await asyncio.sleep(REST_S)
+            try:
+                learned[row.key] = codec.decode_learned(row.properties, now, self.tables.skew_s)
+            except Refused as refused:
+                self._reject("profiles", refused)
+                continue
+            if row.properties["at"] > head.revision:
+                return None
+        return learned
 
     # ------------------------------------------------------------------ homes
     async def home(self, user: str, wanted: str | None, leaves: int | None, now: float) -> Home | None:
@@ -148,27 +179,28 @@ class SharedStore:
         orders = []
         for row in await self.tables.query(keys.OVERRIDES, keys.VERSION, "", END):
             try:
-                orders.append(codec.decode_override(row.key, row.properties, self.tables.skew_s))
+                orders.append(codec.decode_override(row.key, row.properties, now, self.tables.skew_s))
             except Refused as refused:
                 self._reject("overrides", refused)
         return [order for order in orders if order.expires_at > now]
 
-    async def order(self, override: Override) -> None:
+    async def order(self, override: Override, now: float) -> None:
         """Set an override. Raises codec.Refused for one that makes no sense."""
-        moved = override._replace(expires_at=override.expires_at + self.tables.skew_s)
-        row = Row(keys.VERSION, override.deployment, codec.encode_override(moved))
-        await self.tables.upsert(keys.OVERRIDES, [row])
+        properties = codec.encode_override(override, now, self.tables.skew_s)
+        await self.tables.upsert(keys.OVERRIDES, [Row(keys.VERSION, override.deployment, properties)])
 
-    async def lift(self, deployment: str) -> None:
-        """Remove a deployment's override."""
+    async def lift(self, deployment: str) -> bool:
+        """Remove a deployment's override. False where there was none."""
+        found = await self.tables.get(keys.OVERRIDES, keys.VERSION, deployment)
         await self.tables.delete(keys.OVERRIDES, keys.VERSION, deployment)
+        return found is not None
 
     # ------------------------------------------------------------------ the rest
     async def lease(self, name: str, owner: str, now: float, for_s: float) -> bool:
         """Whether `owner` has the lease now. Its own lease is renewed."""
         at = now + self.tables.skew_s
         row = await self.tables.get(keys.LEASES, name, name)
-        held = row is not None and row.properties.get("owner") != owner and _expiry(row) > at
+        held = row is not None and row.properties.get("owner") != owner and codec.decode_expiry(row.properties) > at
         if held:
             return False
         lease = {"v": codec.VERSION, "owner": owner, "expires_at": at + for_s}
@@ -179,12 +211,22 @@ class SharedStore:
         return True
 
     async def purge(self, now: float) -> list[str]:
-        """Drop the tables of samples that are past their retention."""
+        """Drop the tables of samples that are past their retention, and profiles of deployments that are no more."""
         names = await self.tables.names(keys.SAMPLES)
         old = [name for name in names if keys.is_past_retention(name, now + self.tables.skew_s)]
         for name in old:
             await self.tables.drop(name)
+        await self._forget(now + self.tables.skew_s)
         return old
+
+    async def _forget(self, at: float) -> None:
+        """Remove profiles that no merge has renewed for long: nobody sends their deployments anything any more."""
+        for head in await self.heads():
+            partition = keys.profiles_partition(head.origin)
+            for row in await self.tables.query(keys.PROFILES, partition, "", keys.HEAD, ("at",)):
+                merged_at = row.properties.get("at")
+                if not isinstance(merged_at, int | float) or at - merged_at > FORGET_S:
+                    await self.tables.delete(keys.PROFILES, partition, row.key)
 
     async def close(self) -> None:
         """Close connections."""
@@ -198,9 +240,3 @@ def _moved(learned: Learned, skew_s: float) -> Learned:
     """The same on the store's clock."""
     newest = None if learned.newest_at is None else learned.newest_at + skew_s
     return replace(learned, at=learned.at + skew_s, newest_at=newest)
-
-
-def _expiry(row: Row) -> float:
-    """A lease that cannot be read has expired."""
-    value = row.properties.get("expires_at")
-    return float(value) if isinstance(value, int | float) else 0.0

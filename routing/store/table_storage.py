@@ -1,7 +1,7 @@
 """Azure Table Storage, through azure-data-tables. Keyless where it is given an endpoint, by key on Azurite.
 
 The SDK would try ten times for up to seven days and wait five minutes for a connection: here a call ends within
-CALL_S, because whoever made it comes again in a few seconds anyway.
+CALL_S, because whoever made it comes again in a few seconds anyway. A read is tried twice, a transaction once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from routing.errors import StoreUnavailable
-from routing.store.tables import Conflict, Row
+from routing.store.tables import PAGE, Conflict, Row
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 CALL_S = 10.0
 SDK_LIMITS = {"retry_total": 1, "retry_backoff_factor": 0.1, "connection_timeout": 2, "read_timeout": 5}
+_RANGE = "PartitionKey eq @partition and RowKey ge @first and RowKey lt @last"
+ROWS_A_TURN = 10  # read before other tasks of the loop run: 1 ms
+# A row that a `put` would insert is there, has changed or is gone. Other 409s, as of a table being deleted, are faults.
+CONFLICTS = "EntityAlreadyExists", "UpdateConditionNotSatisfied", "ResourceNotFound"
 IN_TRANSACTION = 100  # rows; one more breaks the connection (Azurite) or is a 400 (Azure)
 TRANSACTION_BYTES = 3_000_000  # of 4 MiB, JSON and headers of each part included
 PART_BYTES = 1_000  # headers of one row in a transaction
@@ -56,33 +60,39 @@ class TableStorage:
                 return None
         raise AssertionError("unreachable")
 
-    async def query(self, table: str, partition: str, first: str, last: str) -> list[Row]:
+    async def query(
+        self, table: str, partition: str, first: str, last: str, columns: Sequence[str] = (), page: int = PAGE
+    ) -> list[Row]:
         """The rows of a partition with keys from `first` on, before `last`."""
-        text = "PartitionKey eq @partition and RowKey ge @first and RowKey lt @last"
-        return await self._read(table, text, {"partition": partition, "first": first, "last": last})
+        return await self._read(table, _RANGE, {"partition": partition, "first": first, "last": last}, columns, page)
 
-    async def scan(self, table: str, first: str, last: str) -> list[Row]:
-        """The rows of all partitions from `first` on, before `last`."""
-        return await self._read(
-            table, "PartitionKey ge @first and PartitionKey lt @last", {"first": first, "last": last}
-        )
+    def pages(self, table: str, partition: str, first: str, last: str) -> AsyncIterator[list[Row]]:
+        """The same as they come."""
+        return self._pages(table, _RANGE, {"partition": partition, "first": first, "last": last})
+
+    async def scan(self, table: str, key: str, first: str, last: str) -> list[Row]:
+        """The rows of this key in all partitions from `first` on, before `last`."""
+        text = "PartitionKey ge @first and PartitionKey lt @last and RowKey eq @key"
+        return await self._read(table, text, {"key": key, "first": first, "last": last})
 
     async def upsert(self, table: str, rows: Sequence[Row]) -> None:
         """Write rows of one partition, a hundred in a transaction."""
         for part in _parts(rows):
-            await self._submit(table, [("upsert", _entity(row), {"mode": "replace"}) for row in part])
+            await self._submit(table, list(map(_upsert, part)))
 
     async def put(self, table: str, row: Row, rest: Sequence[Row] = ()) -> None:
         """Insert or replace one row on condition, and write the rest. Raises Conflict."""
         from azure.core import MatchConditions  # noqa: PLC0415
 
-        condition = {"mode": "replace", "etag": row.etag, "match_condition": MatchConditions.IfNotModified}
-        first = ("update", _entity(row), condition) if row.etag else ("create", _entity(row))
-        parts = list(_parts([row, *rest]))
-        writes = [("upsert", _entity(other), {"mode": "replace"}) for other in parts[0][1:]]
-        await self._submit(table, [first, *writes])
-        for part in parts[1:]:
-            await self.upsert(table, part)
+        parts, etag = list(_parts(rest, beside=row)) or [[]], row.etag
+        for n, part in enumerate(parts, 1):
+            # The row itself comes last, so that whoever reads it finds the rest. Until then it is only held to its
+            # etag, which each transaction changes: another writer's makes the next one fail. A first one is made first.
+            content = _entity(row if n == len(parts) or not etag else row._replace(properties={}))
+            mode = "replace" if n == len(parts) else "merge"
+            condition = {"mode": mode, "etag": etag, "match_condition": MatchConditions.IfNotModified}
+            held = ("update", content, condition) if etag else ("create", content)
+            etag = await self._submit(table, [held, *map(_upsert, part)])
 
     async def delete(self, table: str, partition: str, key: str) -> None:
         """Remove a row, if it is there."""
@@ -111,34 +121,56 @@ class TableStorage:
             await service.close()
 
     # ------------------------------------------------------------------ inside
-    async def _read(self, table: str, text: str, parameters: dict[str, str]) -> list[Row]:
+    async def _read(
+        self, table: str, text: str, parameters: dict[str, str], columns: Sequence[str] = (), page: int = PAGE
+    ) -> list[Row]:
+        return [row async for rows in self._pages(table, text, parameters, columns, page) for row in rows]
+
+    async def _pages(
+        self, table: str, text: str, parameters: dict[str, str], columns: Sequence[str] = (), page: int = PAGE
+    ) -> AsyncIterator[list[Row]]:
+        """Rows as they come. Each page is a call of its own, with its own time: how many there are is not bounded."""
         from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415
 
-        rows = []
-        async with self._calling():
-            try:
-                async for entity in self._table(table).query_entities(text, parameters=parameters):
-                    rows.append(_row(entity))
-            except ResourceNotFoundError:
-                return []
-        return rows
+        asked: dict[str, Any] = {"parameters": parameters, "results_per_page": page}
+        if columns:
+            asked["select"] = ["PartitionKey", "RowKey", *columns]
+        found: AsyncIterator[AsyncIterator[TableEntity]] | None = None
+        while True:
+            rows = []
+            async with self._calling():
+                found = found or self._table(table).query_entities(text, **asked).by_page()
+                try:
+                    async for entity in await anext(found):
+                        rows.append(_row(entity))
+                        if len(rows) % ROWS_A_TURN == 0:
+                            await asyncio.sleep(0)
+                except (StopAsyncIteration, ResourceNotFoundError):
+                    return
+            yield rows
 
-    async def _submit(self, table: str, operations: list[Any]) -> None:
-        """One transaction; the table is created where it is missed. Raises Conflict."""
+    async def _submit(self, table: str, operations: list[Any]) -> str:
+        """One transaction, and the etag of its first row; the table is created where it is missed. Raises Conflict.
+
+        The SDK repeats none: of one that failed with a 5xx nobody knows whether it is carried out later, over what is
+        written meanwhile. Who made the call has to know that it is in doubt, and comes again.
+        """
         from azure.core.exceptions import HttpResponseError, ResourceExistsError  # noqa: PLC0415
 
         async with self._calling():
             for again in (True, False):
                 try:
-                    await self._table(table).submit_transaction(operations)
-                    return
+                    done = await self._table(table).submit_transaction(operations, retry_total=0)
+                    return str(done[0]["etag"])
                 except HttpResponseError as error:
-                    if error.status_code in (409, 412):
+                    code = getattr(error, "error_code", None)
+                    if code in CONFLICTS:
                         raise Conflict(table) from error
-                    if error.status_code != 404 or not again:
+                    if code != "TableNotFound" or not again:
                         raise
                 with contextlib.suppress(ResourceExistsError):  # somebody else created it meanwhile
                     await self._client().create_table(table)
+        raise AssertionError("unreachable")
 
     @contextlib.asynccontextmanager
     async def _calling(self) -> AsyncIterator[None]:
@@ -202,17 +234,25 @@ def _entity(row: Row) -> dict[str, Any]:
     return {"PartitionKey": row.partition, "RowKey": row.key, **typed}
 
 
-def _parts(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """Rows in transactions that the service takes."""
+def _upsert(row: Row) -> Any:
+    return "upsert", _entity(row), {"mode": "replace"}
+
+
+def _parts(rows: Sequence[Row], beside: Row | None = None) -> Iterator[list[Row]]:
+    """Rows in transactions that the service takes, each with room `beside` them for another row."""
+    most, least = (IN_TRANSACTION, 0) if beside is None else (IN_TRANSACTION - 1, _size(beside))
     part: list[Row] = []
-    size = 0
+    size = least
     for row in rows:
-        texts = [value for value in row.properties.values() if isinstance(value, str)]
-        weight = PART_BYTES + sum(len(text.encode()) for text in texts)
-        if part and (len(part) == IN_TRANSACTION or size + weight > TRANSACTION_BYTES):
+        if part and (len(part) == most or size + _size(row) > TRANSACTION_BYTES):
             yield part
-            part, size = [], 0
+            part, size = [], least
         part.append(row)
-        size += weight
+        size += _size(row)
     if part:
         yield part
+
+
+def _size(row: Row) -> int:
+    """Bytes that a row takes in a transaction."""
+    return PART_BYTES + sum(len(value.encode()) for value in row.properties.values() if isinstance(value, str))

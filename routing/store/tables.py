@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 type Properties = Mapping[str, Any]
+
+PAGE = 1_000  # rows in one answer: the most that Table Storage gives
 
 
 class Row(NamedTuple):
@@ -31,12 +33,21 @@ class Tables(Protocol):
         """One row, None where there is none."""
         ...
 
-    async def query(self, table: str, partition: str, first: str, last: str) -> list[Row]:
-        """The rows of a partition with keys from `first` on, before `last`. None of a table that does not exist."""
+    async def query(
+        self, table: str, partition: str, first: str, last: str, columns: Sequence[str] = (), page: int = PAGE
+    ) -> list[Row]:
+        """The rows of a partition with keys from `first` on, before `last`. None of a table that does not exist.
+
+        Only these `columns` of them, if any are named. `page` rows come at once, and hold the event loop so long.
+        """
         ...
 
-    async def scan(self, table: str, first: str, last: str) -> list[Row]:
-        """The rows of all partitions from `first` on, before `last`."""
+    def pages(self, table: str, partition: str, first: str, last: str) -> AsyncIterator[list[Row]]:
+        """The same as they come, by key, for those who need not have all of them at once."""
+        ...
+
+    async def scan(self, table: str, key: str, first: str, last: str) -> list[Row]:
+        """The rows of this key in all partitions from `first` on, before `last`."""
         ...
 
     async def upsert(self, table: str, rows: Sequence[Row]) -> None:
@@ -44,9 +55,10 @@ class Tables(Protocol):
         ...
 
     async def put(self, table: str, row: Row, rest: Sequence[Row] = ()) -> None:
-        """Insert `row`, or where it has an etag replace just that; and in the same transaction write the `rest`.
+        """Insert `row`, or where it has an etag replace just that; and with it write the `rest`, in order.
 
-        Raises Conflict, and has written nothing, where the row exists or has changed.
+        Raises Conflict, and has written nothing, where the row exists or has changed. What does not fit a transaction
+        is written by further ones, each only while nobody has replaced `row` since: Conflict again.
         """
         ...
 

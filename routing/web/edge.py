@@ -59,7 +59,7 @@ class Edge:
     async def refresh(self) -> None:
         """Share what was learned here, merge it, and take back what everybody learned."""
         self.sync.start()  # an instance of the timer's own serves no requests, and shares all the same
-        await self.sync.merging.beat()
+        await self.sync.refresh()
 
     async def purge(self) -> None:
         """Drop what is past its retention. A store that is away is purged an hour later."""

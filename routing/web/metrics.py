@@ -120,21 +120,22 @@ def _of_load(sync: Sync) -> Iterator[str]:
 def _of_sharing(sync: Sync) -> Iterator[str]:
     age = sync.age(sync.router.clock.now())
     ages: Mapping[Labels, float] = {} if age is None else {(): age}
-    pulses = (sync.flushing, sync.merging, sync.pulling, sync.homing)
+    pulses = (sync.flushing, sync.merging, sync.pulling, sync.ordering, sync.homing)
     stages = {_key(stage=p.name, result=result): count for p in pulses for result, count in sorted(p.counts.items())}
     rejected = {
         _key(table=name.partition(":")[0], reason=name.partition(":")[2]): count
         for name, count in sorted(sync.store.rejected.items())
     }
-    if sync.unknown:
-        rejected[_key(table="profiles", reason="unknown_deployment")] = sync.unknown
     affinity = sync.router.affinity
     yield from _gauge("router_profile_age_seconds", "Time since the merge of the profiles in use.", ages)
     yield from _gauge("router_instances", "Instances of all regions that share what they learn.", {(): sync.live})
-    yield from _counter("router_store_stages_total", "Flushes, merges, pulls and homes, by result.", stages)
+    yield from _counter("router_store_stages_total", "Flushes, merges, pulls, orders and homes, by result.", stages)
     yield from _counter("router_store_rows_total", "Rows of samples written.", {(): sync.rows_written})
     yield from _counter("router_rejected_rows_total", "Rows that were not written or not used.", rejected)
-    yield from _counter("router_affinity_dropped_total", "Homes never told to the store.", {(): affinity.dropped})
+    yield from _gauge(
+        "router_unknown_rows", "Rows of profiles whose deployment is not in this fleet.", {(): sync.unknown}
+    )
+    yield from _counter("router_affinity_dropped_total", "Homes told late, or never.", {(): affinity.dropped})
     yield from _gauge("router_affinity_waiting", "Homes that are to be told to the store.", {(): affinity.waiting})
 
 

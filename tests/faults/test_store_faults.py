@@ -13,8 +13,10 @@ import aiohttp
 import pytest
 
 from local.azurite import connection
+from routing.affinity import Errand
 from routing.engine import probe as probing
 from routing.engine import sync as sharing
+from routing.engine.pulse import JITTER
 from routing.errors import StoreUnavailable
 from routing.latency.sums import ANSWERS
 from routing.ports import Home
@@ -100,16 +102,16 @@ async def test_d1_requests_are_served_while_the_store_is_down_from_the_start(
 
 # ---------------------------------------------------------------------- D2: slow, throttled, broken
 @pytest.mark.parametrize(("status", "retry_after"), [(429, "30"), (503, "30"), (500, None), (503, "soon")])
-async def test_d2_a_throttled_store_is_left_alone_after_one_retry(status: int, retry_after: str | None) -> None:
+async def test_d2_a_throttled_store_is_left_alone(status: int, retry_after: str | None) -> None:
     """A long Retry-After is waited for by the next beat, not inside of a call."""
     async with refusing(status, retry_after) as service, on(service.port) as store:
         me = Instance(store)
         me.answer()
         await me.sync.flushing.beat()
         assert me.sync.flushing.counts == {"unavailable": 1}
-        assert service.calls <= 2
+        assert service.calls == 1
         assert me.samples == pytest.approx(1)
-        assert me.sync.flushing.pause() > 5
+        assert me.sync.flushing.pause() > me.sync.flush_period() * (1 + JITTER)
 
 
 async def test_d2_a_slow_store_is_given_up(proxy: FaultProxy, origin: str) -> None:
@@ -147,12 +149,16 @@ async def test_d4_a_home_that_changed_meanwhile_is_read_again(azurite: int, orig
 
         store.tables.get = get  # type: ignore[method-assign]
         me = Instance(store)
-        me.router.affinity.confirmed(user, "eastus", 99, NOW)
+        me.router.affinity.answered(Errand(user, None, None), Home("eastus", 99, NOW), NOW)
         me.router.affinity.settle(user, "westus")
         await me.sync.homes()
         assert moves == 3
         assert me.router.affinity.home(user) == "westus", "kept locally"
         assert await other.home(user, None, None, NOW) == Home("r3", 4, NOW), "nothing newer was written over"
+        store.tables.get = read  # type: ignore[method-assign]
+        me.router.affinity.home(user, NOW)
+        await me.sync.homes()
+        assert await other.home(user, None, None, NOW) == Home("westus", 5, NOW), "told when the user came again"
 
 
 async def test_d5_a_lost_reply_is_no_second_sample(proxy: FaultProxy, azurite: int, origin: str) -> None:
@@ -237,6 +243,24 @@ async def test_d10_instances_with_wrong_clocks_decide_as_those_with_right_ones(s
 
 
 @pytest.mark.parametrize("skew", [-300.0, 300.0])
+async def test_d10_instances_with_wrong_clocks_count_as_live_and_count_the_others(skew: float) -> None:
+    """Their versions are of their own clock; what counts is the moment of their totals, which is the store's."""
+    tables = MemoryTables()
+    right, wrong = Instance(SharedStore(tables)), Instance(SharedStore(Skewed(-skew, tables)))
+    wrong.clock.at = NOW + skew
+    for me in (right, wrong):
+        me.answer()
+        await me.sync.flush()
+    for me in (right, wrong):
+        await me.sync.merge()
+        for one in (right, wrong):
+            await one.sync.pull()
+            assert one.sync.live == 2
+        right.clock.at += 10
+        wrong.clock.at += 10
+
+
+@pytest.mark.parametrize("skew", [-300.0, 300.0])
 async def test_d10_the_skew_is_taken_from_the_answers_of_the_store(azurite: int, skew: float) -> None:
     tables = TableStorage(lambda: time.time() + skew, connection(azurite))
     assert await tables.names("nothing") == []
@@ -252,7 +276,7 @@ async def test_d10_what_is_more_than_a_minute_ahead_is_dropped(azurite: int, ori
         assert store.rejected == {"samples:future": 1}
 
 
-# ---------------------------------------------------------------------- F2, F3: fleets
+# ---------------------------------------------------------------------- F2: fleets
 async def test_f2_regions_that_cannot_reach_each_other_serve_and_agree_again_soon(
     proxy: FaultProxy, azurite: int
 ) -> None:
@@ -275,21 +299,10 @@ async def test_f2_regions_that_cannot_reach_each_other_serve_and_agree_again_soo
         assert there.samples == pytest.approx(before + 10, rel=0.01)
         await proxy.up()
         for _ in range(2):
-            for me in (here, there):
-                for pulse in (me.sync.flushing, me.sync.merging, me.sync.pulling):
-                    await pulse.beat()
+            for stage in ("flushing", "merging", "pulling"):  # both pull the same: totals in doubt are written again
+                for me in (here, there):
+                    await getattr(me.sync, stage).beat()
         assert here.samples == there.samples == pytest.approx(before + 20, rel=0.01)
-
-
-async def test_f3_instances_that_start_together_do_not_write_together() -> None:
-    """The first beat of each is somewhere in its period: a hundred instances, no tenth of the period has a quarter."""
-    starts = []
-    for seed in range(100):
-        me = Instance(SharedStore(MemoryTables()))
-        me.router.rng.seed(seed)
-        starts.append(me.router.rng.random())
-    tenths = [sum(n / 10 <= start < (n + 1) / 10 for start in starts) for n in range(10)]
-    assert max(tenths) < 25
 
 
 def test_the_tables_of_samples_are_those_of_two_days() -> None:

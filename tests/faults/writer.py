@@ -13,7 +13,9 @@ from random import Random
 from typing import Any
 
 from local.azurite import connection
-from routing.affinity import Affinity
+from routing.affinity import Affinity, Errand
+from routing.latency.sums import WIDE_N
+from routing.ports import Home
 from routing.store.shared import SharedStore
 from routing.store.table_storage import TableStorage
 from tests.store.instances import Instance
@@ -31,15 +33,16 @@ class Telling(Affinity):
         super().__init__()
         self._tell = tell
 
-    def confirmed(self, user_key: str, region: str, version: int, now: float) -> None:
-        self._tell("home", user_key, version, region)
-        super().confirmed(user_key, region, version, now)
+    def answered(self, errand: Errand, home: Home | None, now: float) -> None:
+        if home is not None:
+            self._tell("home", errand.user, home.version, home.region)
+        super().answered(errand, home, now)
 
 
 async def main(port: int, folder: Path) -> None:
     me = Instance(SharedStore(TableStorage(time.time, connection(port))))
     log = os.open(folder / f"{me.sync.instance}.log", os.O_WRONLY | os.O_CREAT)
-    rng, samples = Random(me.sync.instance), 0
+    rng = Random(me.sync.instance)
 
     def tell(*line: Any) -> None:
         os.write(log, json.dumps(line).encode() + b"\n")
@@ -47,7 +50,7 @@ async def main(port: int, folder: Path) -> None:
     written = me.sync.store.flush
 
     async def flush(origin: str, instance: str, version: int, totals: Any, now: float) -> None:
-        tell("invoke", version, samples)
+        tell("invoke", version, round(sum(learned.sums[WIDE_N] for learned in totals.values())))
         await written(origin, instance, version, totals, now)
         tell("ok", version)
 
@@ -58,7 +61,6 @@ async def main(port: int, folder: Path) -> None:
     while True:
         for _ in range(rng.randint(1, 5)):
             me.answer()
-            samples += 1
         me.router.affinity.settle(rng.choice(USERS), rng.choice(REGIONS))
         await me.sync.flushing.beat()
         await me.sync.homing.beat()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from routing.latency.sums import ANSWERS, COLUMNS
 from routing.ports import Home, Learned, Override, Profiles
 from routing.store import codec, keys
+from routing.store.bounds import LONGEST_ORDER_S, Refused
+from routing.store.memory import MemoryStore, MemoryTables
 from routing.store.shared import SharedStore
 from routing.store.tables import Row
 from tests.store.learned import NOW, learned
@@ -23,12 +26,14 @@ async def flushed(store: SharedStore, origin: str, now: float = NOW) -> dict[tup
 
 
 async def profile(store: SharedStore, origin: str) -> Profiles | None:
-    return next((p for p in await store.profiles(NOW) if p.origin == origin), None)
+    head = next((head for head in await store.heads() if head.origin == origin), None)
+    found = None if head is None else await store.learned(head, True, NOW)
+    return None if head is None or found is None else Profiles(origin, head.merged_at, head.holds, found, head.live)
 
 
 # ---------------------------------------------------------------------- samples
 async def test_totals_come_back_as_they_were_written(store: SharedStore, origin: str) -> None:
-    sums = [float(column) / 3 for column in range(COLUMNS)]
+    sums = [float(column + 1) / 3 for column in range(COLUMNS)]
     written = Learned(NOW, sums, {0: 1.0, 133: 2.5}, {52: 1e-4}, NOW - 1, 0.0123)
     await store.flush(origin, "i", 7, {"a": written, "b": learned()}, NOW)
     read = {t.deployment: t for t in await store.flushed(origin, NOW)}
@@ -52,14 +57,52 @@ async def test_a_later_total_replaces_an_earlier_one_of_the_same_instance_only(s
     assert await flushed(store, origin) == {("i", "a"): 3, ("i", "b"): 2, ("j", "a"): 10}
 
 
-@pytest.mark.parametrize("at", [1_795_478_399.0, 1_795_500_000.0], ids=["before midnight", "at noon"])
-async def test_a_total_of_the_last_hour_is_superseded_and_not_added(store: SharedStore, origin: str, at: float) -> None:
+MIDNIGHT = 1_795_478_400.0
+
+
+@pytest.mark.parametrize("at", [MIDNIGHT - 1, MIDNIGHT - keys.READ_S, MIDNIGHT, MIDNIGHT + 43_200.0])
+@pytest.mark.parametrize("passed", [1.0, 600.0, keys.READ_S])
+async def test_a_total_of_the_last_half_hour_is_superseded_and_not_added(
+    store: SharedStore, origin: str, at: float, passed: float
+) -> None:
     """Also where the day, and so the table, changes between the two."""
-    later = at + keys.HOUR_S
+    later = at + passed
     await store.flush(origin, "i", 1, {"a": learned(at, 1), "quiet": learned(at, 7)}, at)
     await store.flush(origin, "i", 2, {"a": learned(later, 2)}, later)
     assert await flushed(store, origin, later) == {("i", "a"): 2, ("i", "quiet"): 7}
-    assert await flushed(store, origin, later + 2 * keys.HOUR_S) == {}, "what has faded is not read"
+    assert await flushed(store, origin, later + keys.READ_S + keys.STEP_S) == {}, "what has faded is not read"
+
+
+@pytest.mark.parametrize("second", range(0, int(keys.READ_S), 300))
+async def test_half_an_hour_is_read_at_any_time_of_the_day(second: int) -> None:
+    """And no more than a step beyond it."""
+    store, now = MemoryStore(), MIDNIGHT + second
+    for ago in range(0, 7200, 60):
+        await store.flush("r", f"i{ago}", 1, {"a": learned(now - ago)}, now - ago)
+    read = {int(total.instance[1:]) for total in await store.flushed("r", now)}
+    assert set(range(0, int(keys.READ_S) + 1, 60)) <= read
+    assert max(read) < keys.READ_S + keys.STEP_S
+
+
+class Slow(MemoryTables):
+    """The table of one day answers last."""
+
+    async def pages(self, table: str, partition: str, first: str, last: str) -> AsyncIterator[list[Row]]:
+        if table == self.slow:
+            await asyncio.sleep(0)
+        async for rows in super().pages(table, partition, first, last):
+            yield rows
+
+    slow = ""
+
+
+@pytest.mark.parametrize("slow", [MIDNIGHT - 1, MIDNIGHT])
+async def test_the_newest_total_is_found_in_whatever_order_rows_come(origin: str, slow: float) -> None:
+    tables = Slow()
+    store, tables.slow = SharedStore(tables), keys.samples_table(slow)
+    await store.flush(origin, "i", 1, {"a": learned(MIDNIGHT - 1, 1)}, MIDNIGHT - 1)
+    await store.flush(origin, "i", 2, {"a": learned(MIDNIGHT, 2)}, MIDNIGHT)
+    assert await flushed(store, origin, MIDNIGHT) == {("i", "a"): 2}
 
 
 async def test_twenty_writers_lose_nothing(store: SharedStore, origin: str) -> None:
@@ -157,26 +200,40 @@ async def test_an_order_holds_until_it_expires_or_is_lifted(store: SharedStore, 
     drain = Override(f"{origin}-a", "ops", NOW + 60, "drain", reason="slow")
     limit = Override(f"{origin}-b", "ops", NOW + 600, weight=0.5, limit=3)
     for order in (drain, limit):
-        await store.order(order)
+        await store.order(order, NOW)
 
     async def ours(now: float) -> list[Override]:
         return [o for o in await store.overrides(now) if o.deployment.startswith(origin)]
 
     assert await ours(NOW) == [drain, limit]
     assert await ours(NOW + 61) == [limit]
-    await store.order(limit._replace(limit=5))
-    await store.lift(drain.deployment)
-    await store.lift(drain.deployment)
+    await store.order(limit._replace(limit=5), NOW)
+    assert await store.lift(drain.deployment)
+    assert not await store.lift(drain.deployment)
     assert await ours(NOW) == [limit._replace(limit=5)]
 
 
 @pytest.mark.parametrize(
     "change", [{"state": "off"}, {"weight": 0.0}, {"weight": math.nan}, {"limit": 0}, {"expires_at": math.inf},
-               {"author": ""}, {"deployment": "a/b"}]
+               {"author": ""}, {"deployment": "a/b"}, {"deployment": keys.HEAD}, {"reason": "x" * 200},
+               {"expires_at": NOW + LONGEST_ORDER_S + 1}]
 )  # fmt: skip
 async def test_an_order_that_makes_no_sense_is_refused(store: SharedStore, change: dict[str, Any]) -> None:
-    with pytest.raises(codec.Refused):
-        await store.order(Override("a", "ops", NOW + 60)._replace(**change))
+    with pytest.raises(Refused) as refused:
+        await store.order(Override("a", "ops", NOW + 60)._replace(**change), NOW)
+    assert [refused.value.field] == list(change)
+
+
+async def test_an_order_for_longer_than_a_month_is_skipped_and_counted(store: SharedStore, origin: str) -> None:
+    """Written by hand, with milliseconds for seconds: it would hold for ever, and its end is in no calendar."""
+    right = Override(f"{origin}-right", "ops", NOW + LONGEST_ORDER_S)
+    wrong = codec.encode_override(right, NOW, 0.0) | {"expires_at": (NOW + 60) * 1000}
+    await store.order(right, NOW)
+    await store.tables.upsert(keys.OVERRIDES, [Row(keys.VERSION, f"{origin}-wrong", wrong)])
+    assert [order for order in await store.overrides(NOW) if order.deployment.startswith(origin)] == [right]
+    assert store.rejected["overrides:future"] == 1
+    for name in ("right", "wrong"):
+        await store.lift(f"{origin}-{name}")
 
 
 async def test_a_lease_has_one_owner_at_a_time(store: SharedStore, origin: str) -> None:
@@ -252,7 +309,8 @@ async def test_rows_of_profiles_affinity_and_overrides_may_be_rubbish_too(store:
     partition, user = keys.profiles_partition(origin), f"{origin}-user"
     await store.tables.upsert(keys.PROFILES, [Row(partition, "bad", {"v": 9, "at": "x"})])
     await store.tables.upsert(keys.AFFINITY, [Row(user[:2], user, {"v": 1, "region": "x" * 30_000, "version": 1})])
-    await store.tables.upsert(keys.OVERRIDES, [Row(keys.VERSION, f"{origin}-bad", {"v": 1, "author": 5})])
+    wrong = {"v": 1, "author": 5, "expires_at": NOW}
+    await store.tables.upsert(keys.OVERRIDES, [Row(keys.VERSION, f"{origin}-bad", wrong)])
     found = await profile(store, origin)
     assert found is not None
     assert list(found.learned) == ["good"]
@@ -263,10 +321,9 @@ async def test_rows_of_profiles_affinity_and_overrides_may_be_rubbish_too(store:
     await store.tables.delete(keys.PROFILES, partition, "bad")
 
 
-@pytest.mark.parametrize("key", ["one", "two|parts", "|i|d", "h|i|d|e"])
+@pytest.mark.parametrize("key", ["one", "two|parts", "|i|d", "h|i|d|e", f"i|{keys.HEAD}"])
 async def test_a_row_with_a_key_of_another_form_is_skipped(store: SharedStore, origin: str, key: str) -> None:
-    hour = keys.reversed_hour(NOW)
-    row = Row(keys.samples_partition(origin, 0), f"{hour}|{key}", GOOD)
+    row = Row(keys.samples_partition(origin, 0), f"{keys.reversed_step(NOW)}|{key}", GOOD)
     await store.tables.upsert(keys.samples_table(NOW), [row])
     expected = {("two", "parts"): 1.0} if key == "two|parts" else {}
     assert await flushed(store, origin) == expected

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pytest
 
+from local.azurite import connection
 from routing.engine.sync import FLUSH_S, LATE_S
+from routing.errors import StoreUnavailable
 from routing.latency.sums import WIDE_N
 from routing.store.memory import MemoryTables
 from routing.store.shared import SharedStore
+from routing.store.table_storage import TableStorage
 from routing.store.tables import Row
+from tests.store.gateway import Late as GivenUp
+from tests.store.gateway import gateway
 from tests.store.instances import Instance
 from tests.store.learned import NOW
 
@@ -92,3 +98,32 @@ async def test_what_was_acknowledged_at_once_is_not_written_again(tables: Late) 
     await me.sync.flush()
     await flush_at(me, FLUSH_S)
     assert tables.writes == 1
+
+
+@pytest.mark.parametrize("status", [500, 503, 504])
+async def test_a_transaction_that_a_gateway_gave_up_is_in_doubt_for_the_real_client(
+    azurite: int, table_storage: SharedStore, status: int
+) -> None:
+    """It answers 5xx, and the transaction is carried out after the next flush was acknowledged."""
+    async with gateway(azurite) as gate:
+        me = Instance(SharedStore(TableStorage(time.time, connection(gate.port))))
+
+        async def own() -> list[float]:
+            totals = await table_storage.flushed("eastus", me.clock.at)
+            return [total.learned.sums[WIDE_N] for total in totals if total.instance == me.sync.instance]
+
+        me.answer()
+        await me.sync.flush()
+        me.answer()
+        gate.steps.append(GivenUp(status))
+        with pytest.raises(StoreUnavailable):
+            await flush_at(me, FLUSH_S)
+        for _ in range(3):
+            me.answer()
+        await flush_at(me, 2 * FLUSH_S)
+        assert await own() == [pytest.approx(5, rel=0.02)]
+        await gate.commit()
+        assert await own() == [pytest.approx(2, rel=0.02)], "the old total is back"
+        await flush_at(me, 3 * FLUSH_S)
+        assert await own() == [pytest.approx(5, rel=0.02)]
+        await me.sync.store.close()

@@ -16,13 +16,14 @@ from routing.engine.sync import FLUSH_S, MERGE_S, PULL_S, Sync
 from routing.errors import StoreUnavailable
 from routing.latency.profile import profiles
 from routing.latency.sums import COLUMNS, TAU_S, WIDE_N
-from routing.ports import Override
-from routing.store import codec, keys
-from routing.store.memory import MemoryStore, MemoryTables
+from routing.ports import Override, Profiles
+from routing.store import bounds, keys
+from routing.store.memory import MemoryTables
 from routing.store.shared import SharedStore
+from tests.faults.virtual import run
 from tests.harness.eventually import eventually
 from tests.store.instances import Instance
-from tests.store.learned import NOW
+from tests.store.learned import NOW, learned
 from tests.unit.fleets import deployment, fleet
 
 
@@ -30,30 +31,31 @@ class Away(MemoryTables):
     """Tables that can be out of reach."""
 
     away = False
+    blocked = "no table"  # whose name begins so is out of reach
     lost = False  # writes are done, and their answers lost
     calls = 0
 
     async def upsert(self, *a: Any, **k: Any) -> None:
-        self._call()
+        self._call(a[0])
         await super().upsert(*a, **k)
         if self.lost:
             raise StoreUnavailable("the answer was lost")
 
     async def get(self, *a: Any, **k: Any) -> Any:
-        self._call()
+        self._call(a[0])
         return await super().get(*a, **k)
 
     async def query(self, *a: Any, **k: Any) -> Any:
-        self._call()
+        self._call(a[0])
         return await super().query(*a, **k)
 
     async def scan(self, *a: Any, **k: Any) -> Any:
-        self._call()
+        self._call(a[0])
         return await super().scan(*a, **k)
 
-    def _call(self) -> None:
+    def _call(self, table: str) -> None:
         self.calls += 1
-        if self.away:
+        if self.away or table.startswith(self.blocked):
             raise StoreUnavailable("away")
 
 
@@ -68,7 +70,7 @@ def shared(tables: Away) -> SharedStore:
 
 
 def test_the_codec_knows_as_many_sums_as_the_tracker_keeps() -> None:
-    assert codec.COLUMNS == COLUMNS == len(TAU_S)
+    assert bounds.COLUMNS == COLUMNS == len(TAU_S)
 
 
 async def test_what_one_measured_the_next_one_knows(shared: SharedStore) -> None:
@@ -149,10 +151,15 @@ async def test_what_a_dead_instance_learned_stays(shared: SharedStore) -> None:
     assert heir.samples == pytest.approx(1)
 
 
-async def test_old_totals_do_not_come_back_after_a_restart(shared: SharedStore) -> None:
-    """The same process name would overwrite; every process has a name of its own."""
+async def test_a_process_that_starts_again_adds_to_what_it_learned_before(shared: SharedStore) -> None:
+    """Its totals begin at nothing: under the old process's name they would replace what that one had learned."""
     first, second = Instance(shared), Instance(shared)
-    assert first.sync.instance != second.sync.instance
+    for me in (first, second):
+        me.answer()
+        await me.sync.flush()
+    await second.sync.merge()
+    await second.sync.pull()
+    assert second.samples == pytest.approx(2)
 
 
 # ---------------------------------------------------------------------- regions
@@ -209,7 +216,9 @@ async def test_deployments_that_are_not_in_the_fleet_are_skipped_and_counted(sha
     me = Instance(shared)
     await me.sync.pull()
     assert me.samples == pytest.approx(1)
-    assert me.sync.unknown == 1
+    for _ in range(3):
+        await me.sync.pull()
+        assert me.sync.unknown == 1, "a state, not a number that rises for ever"
 
 
 # ---------------------------------------------------------------------- a store that is away
@@ -289,11 +298,23 @@ async def test_writes_do_not_depend_on_the_number_of_requests(tables: Away, shar
     assert calls[0] == calls[1]
 
 
+async def of_many(instances: int, origin: str = "eastus") -> Instance:
+    """One that has pulled, of so many whose flushes all have news of fifty deployments."""
+    of = fleet(*(deployment(f"d{n}") for n in range(50)))
+    me = Instance(SharedStore(MemoryTables()), origin, of)
+    merged = Profiles("eastus", NOW, {}, {d.id: learned() for d in of.deployments}, live=instances)
+    assert await me.sync.store.publish(merged, None)
+    await me.sync.pull()
+    return me
+
+
 @pytest.mark.parametrize("instances", [1, 10, 100, 1000])
-def test_together_instances_stay_below_what_a_partition_and_an_account_take(instances: int) -> None:
-    """Fifty deployments with news at each flush; instances are spread over shards by the hash of a random name."""
-    me = Instance(MemoryStore())
-    me.sync.live, me.sync._last_rows = instances, 50
+async def test_together_instances_stay_below_what_a_partition_and_an_account_take(instances: int) -> None:
+    """Instances are spread over shards by the hash of a random name."""
+    me = await of_many(instances)
+    for d in range(50):
+        me.answer(d=d)
+    await me.sync.flush()
     period = me.sync.flush_period()
     assert instances * 50 / period <= 2_000
     rng = Random(instances)
@@ -302,7 +323,6 @@ def test_together_instances_stay_below_what_a_partition_and_an_account_take(inst
         busiest[keys.shard(f"{rng.getrandbits(64):016x}")] += 1
     assert max(busiest) * 50 / period < 100
     assert period >= FLUSH_S
-    me.sync._profile_rows = 50
     assert instances * 50 / me.sync.pull_period() < 2_000, "a partition of profiles is read by everybody"
     assert me.sync.pull_period() >= PULL_S
     assert instances > 1 or FLUSH_S + MERGE_S + PULL_S <= 20
@@ -310,15 +330,13 @@ def test_together_instances_stay_below_what_a_partition_and_an_account_take(inst
 
 @pytest.mark.parametrize(("instances", "merges"), [(1, 12), (30, 12), (1000, 3)])
 async def test_merges_are_as_rare_as_flushes_make_them(instances: int, merges: int) -> None:
-    """The timer comes twelve times a minute. Each merge reads what all instances wrote."""
-    me = Instance(MemoryStore())
-    me.sync.live, me.sync._last_rows = instances, 50
-    done = 0
+    """The timer comes twelve times a minute, to an instance that writes nothing; a merge reads what others wrote."""
+    timer, done = await of_many(instances, "westus"), 0
     for _ in range(12):
-        me.clock.at += MERGE_S
-        if await me.sync.merge():
+        timer.clock.at += MERGE_S
+        if await timer.sync.merge():
             done += 1
-            me.sync.merged_at = me.clock.at
+            await timer.sync.pull()
     assert done == merges
 
 
@@ -334,6 +352,26 @@ async def test_instances_are_counted_from_the_profiles(shared: SharedStore) -> N
     crew[0].clock.at += sharing.LIVE_S + 1
     await crew[0].sync.pull()
     assert crew[0].sync.live == 1
+
+
+async def test_an_instance_that_stopped_writing_is_counted_no_more(shared: SharedStore) -> None:
+    crew = [Instance(shared) for _ in range(3)]
+    for me in crew:
+        me.answer()
+        await me.sync.flush()
+    for me in crew:
+        me.clock.at += sharing.LIVE_S + 1
+    crew[1].answer()
+    await crew[1].sync.flush()
+    await crew[0].sync.merge()
+    await crew[0].sync.pull()
+    assert crew[0].sync.live == 1
+
+
+async def test_instances_that_flush_rarely_because_they_are_many_are_all_counted() -> None:
+    """At 1,000 instances and 50 deployments a flush comes each minute: one that missed three of them still lives."""
+    me = await of_many(1000)
+    assert me.sync.live_s() >= 4 * me.sync.writers_period() > sharing.LIVE_S
 
 
 async def test_profiles_that_nobody_merges_are_told_once_a_minute(
@@ -352,43 +390,108 @@ async def test_profiles_that_nobody_merges_are_told_once_a_minute(
                     for age in (65, 65, 125, 125, 185, 185)]  # fmt: skip
 
 
+async def test_a_timer_merges_and_pulls_though_its_own_flush_fails(tables: Away, shared: SharedStore) -> None:
+    timer, other = Instance(shared), Instance(shared)
+    other.answer()
+    await other.sync.flush()
+    timer.answer()
+    write = tables.upsert
+
+    async def refuses(table: str, *a: Any) -> None:
+        if table.startswith(keys.SAMPLES):
+            raise StoreUnavailable("samples are throttled")
+        await write(table, *a)
+
+    tables.upsert = refuses  # type: ignore[method-assign]
+    await timer.sync.refresh()
+    assert timer.sync.flushing.failures == 1
+    assert timer.samples == pytest.approx(2), "its own, and what it has merged"
+
+
+async def test_a_timer_that_comes_too_soon_after_a_failure_leaves_the_store_alone(
+    tables: Away, shared: SharedStore
+) -> None:
+    timer = Instance(shared)
+    tables.away = True
+    await timer.sync.refresh()
+    calls = tables.calls
+    await timer.sync.refresh()
+    assert tables.calls == calls
+    assert timer.sync.merging.counts == {"unavailable": 1}
+
+
+async def test_a_region_whose_head_is_gone_keeps_what_is_known_and_it_is_counted(shared: SharedStore) -> None:
+    me = Instance(shared)
+    for _ in range(10):
+        me.answer()
+    await me.sync.refresh()
+    await shared.tables.drop(keys.PROFILES)
+    await me.sync.pull()
+    assert me.samples == pytest.approx(10)
+    assert me.sync.merged_at == NOW
+    assert shared.rejected == {"profiles:no_head": 1}
+
+
+async def test_a_dead_instances_round_trip_is_forgotten_after_ten_minutes(shared: SharedStore) -> None:
+    dead, me, fresh = Instance(shared), Instance(shared), Instance(shared)
+    dead.answer(network_s=0.02)
+    await dead.sync.flush()
+    for me.clock.at in (NOW, NOW + 601):
+        me.answer(network_s=0.12)
+    await me.sync.flush()
+    fresh.clock.at = me.clock.at
+    await me.sync.merge()
+    await fresh.sync.pull()
+    assert fresh.tracker.net_s[0] == 0.12
+
+
 # ---------------------------------------------------------------------- orders
-async def test_an_order_reaches_every_instance_with_its_next_pull(shared: SharedStore) -> None:
+async def test_an_order_is_obeyed_and_lifted_again(shared: SharedStore) -> None:
     me = Instance(shared)
     usual = me.router.view.slots.limits[0], me.router.view.quota.nominal[0]
-    await shared.order(Override("d0", "ops", NOW + 60, "drain", weight=0.5, limit=3))
-    await me.sync.pull()
+    await shared.order(Override("d0", "ops", NOW + 60, "drain", weight=0.5, limit=3), NOW)
+    await me.sync.obey()
     assert (me.router.view.slots.limits[0], me.router.view.quota.nominal[0]) == (3, usual[1] / 2)
     decision = me.router.route()
     assert decision is not None
     assert decision.excluded["d0"].startswith("drain by ops until 20")
     await shared.lift("d0")
-    await me.sync.pull()
+    await me.sync.obey()
     assert (me.router.view.slots.limits[0], me.router.view.quota.nominal[0]) == usual
 
 
 async def test_a_drained_deployment_is_the_last_resort_and_a_disabled_one_is_none(shared: SharedStore) -> None:
     me = Instance(shared, of=fleet(deployment("only")))
-    await shared.order(Override("only", "ops", NOW + 60, "drain"))
-    await me.sync.pull()
+    await shared.order(Override("only", "ops", NOW + 60, "drain"), NOW)
+    await me.sync.obey()
     decision = me.router.route()
     assert decision is not None
     assert (decision.deployment, decision.reason) == ("only", "panic")
-    await shared.order(Override("only", "ops", NOW + 60, "disable"))
-    await me.sync.pull()
+    await shared.order(Override("only", "ops", NOW + 60, "disable"), NOW)
+    await me.sync.obey()
     assert me.router.route() is None
 
 
 async def test_the_last_known_order_survives_an_outage_until_it_expires(tables: Away, shared: SharedStore) -> None:
     me = Instance(shared)
-    await shared.order(Override("d0", "ops", NOW + 60, "disable"))
-    await me.sync.pull()
+    await shared.order(Override("d0", "ops", NOW + 60, "disable"), NOW)
+    await me.sync.obey()
     tables.away = True
     for at, obeyed in ((NOW + 59, True), (NOW + 61, False)):
         me.clock.at = at
-        await me.sync.pulling.beat()
+        await me.sync.ordering.beat()
         assert (0 in me.router.view.orders) is obeyed
-    assert me.sync.pulling.counts["unavailable"] == 2
+    assert me.sync.ordering.counts["unavailable"] == 2
+
+
+async def test_an_order_is_obeyed_while_the_profiles_cannot_be_read(tables: Away, shared: SharedStore) -> None:
+    """The switch that takes a deployment out must not depend on anything else."""
+    me = Instance(shared)
+    await shared.order(Override("d0", "ops", NOW + 60, "disable"), NOW)
+    tables.blocked = keys.PROFILES
+    await me.sync.refresh()
+    assert me.sync.pulling.counts == {"unavailable": 1}
+    assert list(me.router.view.orders) == [0]
 
 
 # ---------------------------------------------------------------------- homes
@@ -430,6 +533,26 @@ async def test_the_store_is_told_of_changes_only(tables: Away, shared: SharedSto
     assert tables.calls == 3, "one read, and one insert, which reads once more"
 
 
+async def test_errands_are_run_side_by_side_and_not_all_at_once(shared: SharedStore) -> None:
+    """32 homes one after another, each with two ways to the store and back, would take longer than their beat."""
+    me, read, at_once, most = Instance(shared), shared.tables.get, 0, 0
+
+    async def far(*a: Any, **k: Any) -> Any:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        return await read(*a, **k)
+
+    shared.tables.get = far  # type: ignore[method-assign]
+    for n in range(sharing.ERRANDS):
+        me.router.affinity.settle(f"aa-{n}", "eastus")
+    await me.sync.homes()
+    assert me.router.affinity.waiting == 0
+    assert most == sharing.ERRANDS_AT_ONCE
+
+
 async def test_errands_wait_while_the_store_is_away(tables: Away, shared: SharedStore) -> None:
     me = Instance(shared)
     me.router.affinity.settle("u", "eastus")
@@ -465,6 +588,24 @@ async def test_a_failing_stage_backs_off_to_a_minute_with_jitter(pulse: Pulse) -
     assert min(pauses[10:]) >= 30
 
 
+def test_stages_of_instances_that_start_together_do_not_begin_together() -> None:
+    """A hundred processes of one deployment: no tenth of a period has the first flush of a quarter of them."""
+    begun: list[float] = []
+
+    async def main() -> None:
+        async def work() -> None:
+            begun.append(asyncio.get_running_loop().time())
+
+        crew = [asyncio.create_task(Pulse("p", work, lambda: 5.0, Random(seed)).run()) for seed in range(100)]
+        await asyncio.sleep(5.0)
+        for one in crew:
+            one.cancel()
+
+    run(main())
+    first = begun[:100]
+    assert max(sum(n / 2 <= at < (n + 1) / 2 for at in first) for n in range(10)) < 25
+
+
 async def test_a_fault_of_our_own_is_logged_and_does_not_end_the_sharing(caplog: pytest.LogCaptureFixture) -> None:
     async def broken() -> None:
         raise ZeroDivisionError
@@ -487,7 +628,7 @@ async def test_stages_run_by_themselves_until_they_are_stopped(
     me.sync.start()
     await eventually(lambda: me.sync.flushing.counts["ok"] > 1 and me.sync.pulling.counts["ok"] > 1)
     tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("sync-")]
-    assert len(tasks) == 3
+    assert len(tasks) == 4
     await me.sync.stop()
     assert all(task.done() for task in tasks)
     assert len(await shared.flushed("eastus", NOW)) == 1

@@ -6,6 +6,7 @@ import pytest
 
 from routing import affinity
 from routing.affinity import CONFIRM_S, Affinity, Errand
+from routing.ports import Home
 
 
 def test_a_user_is_at_home_where_the_last_answer_came_from() -> None:
@@ -35,28 +36,31 @@ def test_the_least_recently_seen_user_is_forgotten(monkeypatch: pytest.MonkeyPat
 
 
 # ---------------------------------------------------------------------- errands to a shared store
+ASK = Errand("u", None, None)
+
+
 def test_an_unknown_user_is_asked_for_once_and_a_known_one_is_not() -> None:
     homes = Affinity()
     homes.home("u")
     homes.home("u")
-    assert homes.errands(10) == [Errand("u", None, None)]
-    homes.confirmed("u", "eastus", 3, 0.0)
+    assert homes.errands(10) == [ASK]
+    homes.answered(ASK, Home("eastus", 3, 0.0), 0.0)
     assert homes.home("u", CONFIRM_S) == "eastus"
     assert homes.errands(10) == []
 
 
 def test_a_home_that_was_not_confirmed_for_long_is_asked_for_again() -> None:
     homes = Affinity()
-    homes.confirmed("u", "eastus", 3, 0.0)
+    homes.answered(ASK, Home("eastus", 3, 0.0), 0.0)
     assert homes.home("u", CONFIRM_S + 1) == "eastus", "stale, and used while it is asked for"
-    assert homes.errands(10) == [Errand("u", None, None)]
+    assert homes.errands(10) == [ASK]
 
 
 def test_the_store_is_told_of_a_first_home_and_of_the_version_that_was_left() -> None:
     homes = Affinity()
     homes.settle("u", "eastus")
     assert homes.errands(10) == [Errand("u", "eastus", None)]
-    homes.confirmed("u", "eastus", 1, 0.0)
+    homes.answered(Errand("u", "eastus", None), Home("eastus", 1, 0.0), 0.0)
     homes.settle("u", "eastus")
     assert homes.errands(10) == []
     homes.settle("u", "westus")
@@ -64,13 +68,57 @@ def test_the_store_is_told_of_a_first_home_and_of_the_version_that_was_left() ->
     assert homes.errands(10) == [Errand("u", "westus", 1)]
 
 
-def test_a_home_never_moves_back() -> None:
+def test_until_the_store_was_told_each_request_of_the_user_brings_the_errand_again() -> None:
     homes = Affinity()
-    homes.confirmed("u", "westus", 4, 0.0)
-    homes.confirmed("u", "eastus", 3, 1.0)
-    assert homes.home("u") == "westus"
-    homes.confirmed("u", "eastus", 5, 2.0)
+    homes.settle("u", "eastus")
+    for _ in range(3):
+        assert homes.errands(10) == [Errand("u", "eastus", None)], "and it got lost"
+        homes.home("u")
+    homes.answered(Errand("u", "eastus", None), None, 0.0)  # others were faster, thrice
     assert homes.home("u") == "eastus"
+    assert homes.errands(10) == [Errand("u", "eastus", None)]
+
+
+def test_a_user_whom_another_region_moved_is_at_home_there() -> None:
+    homes = Affinity()
+    homes.answered(ASK, Home("eastus", 1, 0.0), 0.0)
+    homes.settle("u", "westus")
+    homes.answered(Errand("u", "westus", 1), Home("swedencentral", 2, 0.0), 0.0)
+    assert homes.home("u") == "swedencentral"
+
+
+def test_an_answer_from_before_the_user_left_changes_nothing() -> None:
+    homes = Affinity()
+    homes.answered(ASK, Home("eastus", 4, 0.0), 0.0)
+    homes.settle("u", "westus")
+    for version in (3, 4):
+        homes.answered(ASK, Home("eastus", version, 0.0), 1.0)
+        assert homes.home("u", 1.0) == "westus"
+    assert homes.errands(10) == [Errand("u", "westus", 4)]
+
+
+def test_a_user_who_moves_on_while_the_store_is_told_leaves_the_home_that_it_was_told_of() -> None:
+    homes = Affinity()
+    homes.settle("u", "eastus")
+    [errand] = homes.errands(10)
+    homes.settle("u", "westus")
+    homes.answered(errand, Home("eastus", 1, 0.0), 1.0)
+    assert homes.home("u", 1.0) == "westus"
+    assert homes.errands(10) == [Errand("u", "westus", 1)]
+
+
+def test_a_home_that_the_store_has_lost_is_told_again() -> None:
+    homes = Affinity()
+    homes.answered(ASK, Home("eastus", 4, 0.0), 0.0)
+    homes.answered(ASK, None, 1.0)
+    assert homes.home("u", 1.0) == "eastus"
+    assert homes.errands(10) == [Errand("u", "eastus", None)]
+
+
+def test_nothing_is_told_of_a_user_whom_nobody_knows() -> None:
+    homes = Affinity()
+    homes.answered(ASK, None, 0.0)
+    assert homes.errands(10) == []
 
 
 def test_errands_that_were_put_off_do_not_replace_newer_ones() -> None:

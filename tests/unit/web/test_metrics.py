@@ -104,14 +104,16 @@ def test_codes_that_providers_make_up_do_not_become_labels_without_end(
 async def test_sharing_and_orders_are_shown(sync: Sync) -> None:
     now = sync.router.clock.now()
     assert not [line for line in lines(Metrics(), sync) if line.startswith("router_profile_age_seconds ")]
-    await sync.store.order(Override("d0", "ops", now + 60, "drain"))
+    await sync.store.order(Override("d0", "ops", now + 60, "drain"), now)
     sync.router.tracker.first_content(0, now, 0.3, 1000)
     sync.store.rejected["samples:future"] += 3
-    await sync.merging.beat()
+    await sync.refresh()
     text = lines(Metrics(), sync)
     for line in (
         'router_store_stages_total{stage="merge",result="ok"} 1',
+        'router_store_stages_total{stage="orders",result="ok"} 1',
         "router_store_rows_total 1",
+        "router_unknown_rows 0",
         'router_rejected_rows_total{table="samples",reason="future"} 3',
         'router_ordered{deployment="d0",state="drain"} 1',
     ):
