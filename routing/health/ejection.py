@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 IN_A_ROW = 3  # failures that eject
@@ -19,16 +20,25 @@ class Ejections:
     `refused_until` is when a 429 asked to come back: kept apart, so that an ejection on top of it does not hide it.
     """
 
-    __slots__ = ("closed_until", "in_a_row", "refused_until", "why")
+    __slots__ = ("answered_at", "closed_until", "in_a_row", "refused_until", "why")
 
     def __init__(self, size: int) -> None:
         self.closed_until = [0.0] * size
         self.refused_until = [0.0] * size
         self.why = [""] * size
         self.in_a_row = [0] * size
+        self.answered_at = [-math.inf] * size  # when first content came last
+
+    def answers(self, d: int, now: float) -> None:
+        """First content came. It clears nothing yet: a deployment whose streams all break later is no good one."""
+        self.answered_at[d] = now
+
+    def outlived(self, d: int, sent_at: float) -> bool:
+        """Whether the deployment has answered since: what was sent before and is still silent is old news of it."""
+        return self.answered_at[d] > sent_at
 
     def succeeded(self, d: int) -> None:
-        """A call got content."""
+        """An answer came to its proper end."""
         self.in_a_row[d] = 0
 
     def failed(self, d: int, now: float, rng: Random) -> None:

@@ -131,6 +131,7 @@ class Plan:
         if attempt.verdict is not None or self.committed is not None:
             return []
         self.committed, attempt.first_at = attempt, now
+        self.view.health.answers(attempt.deployment, now)
         self.view.failovers.refund(attempt.paid)
         if attempt.hedge:
             self.reason = "hedge_won"
@@ -147,7 +148,7 @@ class Plan:
             return []
         measurement, events = ended.measurement, ended.events
         tracker, d = self.view.tracker, attempt.deployment
-        self.view.health.succeeded(d)  # not at its first content: a stream that always breaks later is no good one
+        self.view.health.succeeded(d)
         if not self.ask.streamed:
             tracker.whole(d, now, measurement.total_ms / 1000, self.ask.tokens_in, measurement.tokens_generated)
         elif ended.counted:
@@ -328,6 +329,9 @@ class Plan:
                 self._record_end(attempt, now, Verdict.IGNORED)
                 if isinstance(error, ContextTooLong):
                     self.candidates.smallest_window = max(self.candidates.smallest_window, self.view.context_window[d])
+                return
+            case AttemptTimedOut() if attempt.first_at is None and health.outlived(d, attempt.sent_at):
+                self._record_end(attempt, now, Verdict.DROPPED)
                 return
             case RateLimited(retry_after_s=hint):
                 health.rate_limited(d, now, hint, self.rng, self.policy.cool_down_s)

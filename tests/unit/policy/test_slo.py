@@ -157,6 +157,22 @@ def test_chance_alone_moves_no_user_out_of_the_home_region(samples: int) -> None
     assert reasons["left_home"] == 0
 
 
+def test_the_likeliest_is_worth_less_the_more_it_is_used() -> None:
+    """Else a lead in probability, however it came about, would let all instances overrun one deployment."""
+    seen = measured(500.0, 800.0)
+    idle = shares(seen, ask(target_s=0.9), 0.9)
+    for used, most in ((0.5, 1.0), (0.8, 0.95), (0.95, 0.6)):
+        seen.quota.saw(0, NOW, used)
+        assert shares(seen, ask(target_s=0.9), 0.9)["a"] <= most * idle["a"] + 0.01
+    half, all_of_it = (_value(seen, used) for used in (0.5, 1.0))
+    assert half - all_of_it == pytest.approx(2.4 * 0.5**2)
+
+
+def _value(seen: View, used: float) -> float:
+    seen.quota.saw(0, NOW, used)
+    return POLICY.score(seen, ask(target_s=0.9), (0,), 0.9, NOW)[0].value
+
+
 def test_a_deployment_near_its_quota_is_spared() -> None:
     seen = measured(500.0, 500.0)
     seen.quota.saw(0, NOW, 0.95)
