@@ -72,15 +72,17 @@ def test_the_last_of_three_tries_is_not_given_up_for_a_fourth() -> None:
 def test_a_call_that_was_silent_before_its_deployment_recovered_is_not_held_against_it() -> None:
     """It may be given up long after: by then others have been answered."""
     on = view(deployment("a"))
-    life, later = scripted(patience_s=3.0, on=on), scripted(on=on)
+    life = scripted(patience_s=3.0, on=on)
     life.on(Start(), 0.0)
+    life.on(Tick(), 3.0)
+    later = scripted(on=on)
     later.on(Start(), 30.0)
     later.on(FirstContent(0), 30.5)
-    life.on(Tick(), 3.0)
+    later.on(Failed(0, FAILED), 31.0)
+    on.health.succeeded(0)
     life.on(Tick(), 60.0)
     assert life.error.code == "ttft_timeout"
     assert on.health.in_a_row == [0]
-    assert on.tracker.belief(0, 60.0).keep == 1.0
 
 
 def test_a_whole_answer_may_take_as_long_as_the_platform_waits() -> None:
