@@ -108,6 +108,7 @@ PARTS = {
     "spreading": Part("the best instead of a draw", [(SloPolicy, "_draw", staticmethod(_argmax))]),
     "second_of_two": Part("one draw instead of two", [(SloPolicy, "_draw", staticmethod(_one))]),
     "headroom": Part("weights without the share of quota used", [(slo, "HEADROOM_FLOOR", 1.0)]),
+    "crowding": Part("value without the share of quota used", [(slo, "CROWDED", 0.0)]),
     "quota_headers": Part("headers are not read", [(Quota, "saw", _nothing)]),
     "send_rate": Part("what instances send does not count as use", [(LatencyTracker, "sent", _nothing)]),
     "exploration": Part("no noise on the level", [(slo, "EXPLORE", 0.0)]),

@@ -132,10 +132,18 @@ def second_of_two() -> bool:
 
 
 def headroom() -> bool:
-    """Of equals, the one that has used up most of its quota gets little."""
+    """Of equals, the one that has used up half of its quota gets less."""
     seen = measured(500.0, 500.0)
-    seen.quota.used[0], seen.quota.used_at[0] = 0.7, NOW
-    return 0 < shares(seen, 60.0)[0] < 0.2
+    seen.quota.used[0], seen.quota.used_at[0] = 0.5, NOW
+    return 0 < shares(seen, 60.0)[0] < 0.3
+
+
+def crowding() -> bool:
+    """Beyond half of its quota a deployment is worth less, however likely it is."""
+    seen = measured(500.0)
+    seen.quota.used[0], seen.quota.used_at[0] = 0.9, NOW
+    (score,) = SloPolicy().score(seen, ask(), (0,), 60.0, NOW)
+    return score.value < score.probability - 0.1
 
 
 def quota_headers() -> bool:
@@ -234,8 +242,8 @@ PROBES: dict[str, Callable[[], bool]] = {
     probe.__name__: probe
     for probe in (
         learnt_pace, learnt_spread, failing, silence, prompt_factor, renewal, cached_beliefs, sharing, spreading,
-        second_of_two, headroom, quota_headers, send_rate, exploration, hopeless, hedges, hedge_price, hedge_call_cost,
-        no_hedge_after_429, ejection, ejection_bound, failover_purse, retry_softness, other_region, dice,
+        second_of_two, headroom, crowding, quota_headers, send_rate, exploration, hopeless, hedges, hedge_price,
+        hedge_call_cost, no_hedge_after_429, ejection, ejection_bound, failover_purse, retry_softness, other_region, dice,
     )
 }  # fmt: skip
 INCLUDED = {  # what is a part of a part
