@@ -243,7 +243,8 @@ PROBES: dict[str, Callable[[], bool]] = {
     for probe in (
         learnt_pace, learnt_spread, failing, silence, prompt_factor, renewal, cached_beliefs, sharing, spreading,
         second_of_two, headroom, crowding, quota_headers, send_rate, exploration, hopeless, hedges, hedge_price,
-        hedge_call_cost, no_hedge_after_429, ejection, ejection_bound, failover_purse, retry_softness, other_region, dice,
+        hedge_call_cost, no_hedge_after_429, ejection, ejection_bound, failover_purse, retry_softness, other_region,
+        dice,
     )
 }  # fmt: skip
 INCLUDED = {  # what is a part of a part
