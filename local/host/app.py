@@ -28,6 +28,11 @@ class Function:
         return cls(id_, name, next(binding for binding in bindings if binding["type"].lower().endswith("trigger")))
 
 
+def disabled(name: str, settings: Mapping[str, str]) -> bool:
+    """Whether the setting `AzureWebJobs.NAME.Disabled` takes the function out: a trigger then never calls it."""
+    return settings.get(f"AzureWebJobs.{name}.Disabled", "").lower() in ("true", "1")
+
+
 def route_prefix(folder: Path) -> str:
     """`extensions.http.routePrefix` of host.json; the Functions default is `api`. Raises AppFault."""
     settings: Any = _json_object(folder / "host.json")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from local.host.app import Function, route_prefix
+from local.host.app import Function, disabled, route_prefix
 from local.host.boot import start, warm_up
 from local.host.front import Front, new_server, new_session
 from local.host.pairing import pair
@@ -27,7 +27,8 @@ async def serve(folder: Path, stop: asyncio.Event, sock: socket.socket) -> None:
     """Run the app at a bound socket until `stop`, then let what is open end. Raises AppFault."""
     worker = await start(folder, stop)
     routes = RouteTable.of(worker.triggered_by("httpTrigger"), route_prefix(folder))
-    timers = [Timer.of(function, os.environ) for function in worker.triggered_by("timerTrigger")]
+    timed = [f for f in worker.triggered_by("timerTrigger") if not disabled(f.name, os.environ)]
+    timers = [Timer.of(function, os.environ) for function in timed]
     async with new_session() as session:
         front = Front(routes, worker.http_address or "", session)
         pair(worker, front.expected)

@@ -23,7 +23,15 @@ from yarl import URL
 from tests.host.program import ROOT, Program
 
 APPS = ROOT / "tests" / "host" / "apps"
-SETTINGS = {"IsEncrypted": False, "Values": {"YEARLY": "0 0 0 1 1 *", "ECHO_SETTING": "from the file"}}
+SETTINGS = {
+    "IsEncrypted": False,
+    "Values": {
+        "YEARLY": "0 0 0 1 1 *",
+        "ECHO_SETTING": "from the file",
+        "AzureWebJobs.disabled.Disabled": "true",
+        "AzureWebJobs.every_second.Disabled": "false",
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +284,10 @@ class TestTriggers:
     ) -> None:
         await text(client, "/fired/failing/3")
         assert host.errors.count("function failing failed: RuntimeError: this timer always fails") >= 2
+
+    async def test_a_timer_that_a_setting_disables_never_fires(self, client: aiohttp.ClientSession) -> None:
+        await text(client, "/fired/every_second/2")
+        assert json.loads(await text(client, "/fired/disabled/0")) == []
 
     async def test_the_warm_up_trigger_is_called(self, client: aiohttp.ClientSession) -> None:
         assert await text(client, "/warm") == "warm"

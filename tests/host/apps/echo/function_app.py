@@ -148,6 +148,11 @@ async def failing(timer: TimerRequest) -> None:
     raise RuntimeError("this timer always fails")
 
 
+@app.timer_trigger("timer", "* * * * * *", run_on_startup=True)
+async def disabled(timer: TimerRequest) -> None:
+    await record("disabled", timer)
+
+
 @app.route("fired/{name}/{count}", methods=["GET"])
 async def wait_until_fired(req: Request) -> JSONResponse:
     """Answers once the timer has fired so many times."""
