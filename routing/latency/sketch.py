@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from routing.latency.histogram import DecayedHistogram
-from routing.latency.sums import DecayedSums
+from routing.latency.sums import NETWORK, DecayedSums
 from routing.ports import Learned
 
 
@@ -52,4 +52,7 @@ class Sketch:
 
     def merge_model_part(self, learned: Learned) -> None:
         """Add what another origin region learned of the model; what it observed, network and all, is its own."""
-        self.sums = self.sums.merged(DecayedSums(learned.at, learned.sums))
+        sums = DecayedSums(learned.at, learned.sums)
+        for column in NETWORK:
+            sums.values[column] = 0.0
+        self.sums = self.sums.merged(sums)

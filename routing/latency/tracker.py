@@ -6,7 +6,7 @@ A deployment is learned from residuals x = ln(ttft - network) - ln(base) - promp
     level    S(x) / (n + 2), 60 s
     spread   sqrt((1.45 S((x - level)^2) + 10 prior^2) / (n + 10)), 600 s
     pace     prior exp((S(y) + 2 slow) / (n + 2)), y = ln(observed / prior), 30 s; slow = S(y) / (n + 2), 600 s
-    failing  S(failures) / (answers + S(failures) + 4), 10 s
+    failing  S(failures) / (answers + S(failures) + 4), 10 s; where connecting fails, that of the region alone
 
 A prior is worth a few samples, so a deployment that nobody uses fades back to it and is tried again by itself.
 The constants were fitted in simulation on measured traces of production endpoints.
@@ -27,10 +27,12 @@ from routing.latency.sums import (
     FAILURES,
     PACE_N,
     PACE_Y,
+    REACHED,
     SENT,
     SLOW_N,
     SLOW_Y,
     TAU_S,
+    UNREACHED,
     WIDE_N,
     WIDE_XX,
     N,
@@ -128,7 +130,9 @@ class LatencyTracker:
     def answered(self, d: int, now: float, measurement: LatencyMeasurement) -> None:
         """A call ended well."""
         for sketch in self._both(d, now):
-            sketch.sums.age(now)[ANSWERS] += 1
+            v = sketch.sums.age(now)
+            v[ANSWERS] += 1
+            v[REACHED] += 1
             sketch.newest_at = now
             sketch.total_ms.add(measurement.total_ms, now)
         self._renew(d, now)
@@ -155,10 +159,11 @@ class LatencyTracker:
         for watcher in self.watchers:
             watcher.saw_silence(d, now, age)
 
-    def failed(self, d: int, now: float, rate_limited: bool) -> None:
-        """A call failed. It never counts as a fast sample."""
+    def failed(self, d: int, now: float, rate_limited: bool, reached: bool = True) -> None:
+        """A call failed, which never counts as a fast sample. One that did not reach the deployment tells of the way
+        from this region, and nothing of the deployment: other regions do not count it."""
         for sketch in self._both(d, now):
-            sketch.sums.age(now)[FAILURES] += RATE_LIMIT_WEIGHT if rate_limited else 1.0
+            sketch.sums.age(now)[FAILURES if reached else UNREACHED] += RATE_LIMIT_WEIGHT if rate_limited else 1.0
         self._renew(d, now)
         for watcher in self.watchers:
             watcher.saw_failure(d, now, rate_limited)
@@ -192,7 +197,8 @@ class LatencyTracker:
             at=self.log_base[d] + level - SHIFT * spread,
             spread=spread,
             pace=self.prior_pace[d] * math.exp((v[PACE_Y] + PRIOR_PACE * slow) / (v[PACE_N] + PRIOR_PACE)),
-            keep=1 - v[FAILURES] / (v[ANSWERS] + v[FAILURES] + PRIOR_FAILING),
+            keep=(1 - v[FAILURES] / (v[ANSWERS] + v[FAILURES] + PRIOR_FAILING))
+            * (1 - v[UNREACHED] / (v[REACHED] + v[UNREACHED] + PRIOR_FAILING)),
             doubt=math.sqrt(PRIOR_LEVEL / (v[N] + PRIOR_LEVEL)),
             sent=v[SENT] / TAU_S[SENT],
             level=level,

@@ -20,6 +20,7 @@ from random import Random
 from routing.errors import (
     AttemptError,
     AttemptTimedOut,
+    ConnectFailed,
     ContextTooLong,
     Misconfigured,
     RateLimited,
@@ -339,7 +340,7 @@ class Plan:
                 health.misconfigured(d, now)
             case _:
                 health.failed(d, now, self.rng)
-        tracker.failed(d, now, isinstance(error, RateLimited))
+        tracker.failed(d, now, isinstance(error, RateLimited), not isinstance(error, ConnectFailed))
         self._record_end(attempt, now, Verdict.DROPPED)
 
     def _final_error(self, now: float) -> RouterError:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from routing.ports import Learned, Override
 
-COLUMNS = 11  # decayed sums of a sketch, as routing.latency.sums numbers them; a test holds the two together
+COLUMNS = 13  # decayed sums of a sketch, as routing.latency.sums numbers them; a test holds the two together
 BUCKETS = 134  # of a histogram, as routing.latency.histogram divides it; the same test holds them together
 FUTURE_S = 60.0  # a row from further ahead is nobody's measurement: clocks that are known to differ are translated
 MOST_VERSION = 2**63 - 1  # of a flush or a home: the store's integers
@@ -22,7 +22,7 @@ WEIGHTS = (0.01, 10.0)
 MOST_IN_FLIGHT = 100_000
 STATES = ("", "drain", "disable")
 _UNFIT = re.compile(r"^~|[/\\#?|\x00-\x1f\x7f-\x9f]")  # what no key may hold, and what ours are marked with
-_PLAIN = (0, 2, 4, 6, 8, 9, 10)  # columns that are counts or weights
+_PLAIN = (0, 2, 4, 6, 8, 9, 10, 11, 12)  # columns that are counts or weights
 _POSITIVE = (*_PLAIN, 3)  # ... or squares: never negative
 # A sum, the count that it is under, and the most that it grows by with a sample
 _UNDER = ((1, 0, MOST_MEAN), (3, 2, MOST_MEAN**2), (5, 4, MOST_MEAN), (7, 6, MOST_MEAN))

@@ -103,6 +103,21 @@ def test_a_flush_holds_only_what_is_new() -> None:
     assert me.flush(2.0) == {}
 
 
+def test_the_way_from_one_region_is_no_other_regions_business() -> None:
+    """East cannot connect to a deployment that answers West: only East expects it to fail, and does so all the same."""
+    east, west = LatencyTracker(equal(2)), LatencyTracker(equal(2))
+    for _ in range(8):
+        east.failed(0, 1.0, rate_limited=False, reached=False)
+    for _ in range(100):
+        west.answered(0, 1.0, DONE)
+    for mine, other in ((east, west), (west, east)):
+        known = Sketch.of(mine.known[0].learned(1.0))
+        known.merge_model_part(other.known[0].learned(1.0))
+        mine.known[0] = known
+    assert east.belief(0, 1.0).keep == pytest.approx(1 - 8 / 12)
+    assert west.belief(0, 1.0).keep == 1.0
+
+
 def test_a_pull_renews_beliefs_at_once() -> None:
     me, other = instances(2)
     for _ in range(30):

@@ -18,6 +18,7 @@ from routing.errors import (
     RouterError,
     ServerError,
 )
+from routing.latency.sums import FAILURES, UNREACHED
 from routing.outcome import Verdict
 from routing.plan import (
     Cancel,
@@ -55,6 +56,17 @@ def test_a_failure_is_told_to_health_and_tracker() -> None:
     assert life.view.health.in_a_row[0] == 1
     assert life.view.tracker.belief(0, 0.002).keep == pytest.approx(1 - 1 / 5)
     assert life.view.tracker.belief(0, 0.002).samples == 0.0  # it never counts as a fast sample
+
+
+@pytest.mark.parametrize(("error", "counts"), [(FAILED, (1, 0)), (ConnectFailed("refused"), (0, 1))])
+def test_a_failure_to_connect_tells_of_the_way_and_not_of_the_deployment(
+    error: AttemptError, counts: tuple[int, int]
+) -> None:
+    life = scripted()
+    life.on(Start(), 0.0)
+    life.on(Failed(0, error), 0.002)
+    values = life.view.tracker.known[0].sums.values
+    assert (values[FAILURES], values[UNREACHED]) == counts
 
 
 def test_refused_credentials_close_the_deployment() -> None:
