@@ -23,6 +23,7 @@ RouterError                         code, status, retriable, and what to do, in 
     ├── ConnectFailed               refused, DNS, TLS, connect time-out: no byte was accepted
     ├── ConnectionLost              cut after the request was sent
     ├── ProtocolError               not the wire format: HTML, bad JSON, a truncated stream
+    ├── AdapterFault                a fault of our own in asking this provider; the log has it
     ├── AttemptTimedOut             our own deadline for this attempt passed
     ├── ContextTooLong              may fit a model with a larger window
     ├── RequestRejected             400, 422, content filter: no other deployment is tried
@@ -32,6 +33,8 @@ RouterError                         code, status, retriable, and what to do, in 
 from __future__ import annotations
 
 from typing import ClassVar
+
+OUR_FAULT = "the router failed; it has been logged"
 
 
 class RouterError(Exception):
@@ -213,6 +216,12 @@ class ProtocolError(AttemptError):
     """What came back is not the provider's wire format, or a stream ended before its end marker."""
 
     code = "protocol_error"
+
+
+class AdapterFault(AttemptError):
+    """Our own code for this provider failed. Another's may not: it is an attempt that failed, as others do."""
+
+    code = "adapter_fault"
 
 
 class AttemptTimedOut(AttemptError):

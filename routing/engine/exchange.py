@@ -7,13 +7,14 @@ There is no queue between the two, and after the commit no task between the prov
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Sequence
 from random import Random
 
 from routing.engine.call import Call
 from routing.engine.clock import Clock
-from routing.errors import AttemptError, AttemptTimedOut, ProtocolError, RouterError
+from routing.errors import OUR_FAULT, AdapterFault, AttemptError, AttemptTimedOut, ProtocolError, RouterError
 from routing.fleet import Deployment, Model
 from routing.outcome import LatencyMeasurement, Outcome, Usage
 from routing.plan import (
@@ -40,6 +41,7 @@ from routing.request import ChatRequest, LatencyPriority
 
 IDLE_GAPS, LEAST_IDLE_S = 80.0, 15.0  # a stream is dead after so many of its usual gaps in silence, not within 15 s
 EXTRA_EVENTS = 64  # an answer may have this many content events more than the model's longest has tokens
+LOG = logging.getLogger("routing.exchange")
 
 
 class CallerLeft(RouterError):
@@ -221,6 +223,13 @@ class Exchange:
 
     # ------------------------------------------------------------------ the plan's hands
     def _post(self, event: Event) -> None:
+        try:
+            self._do(event)
+        except Exception:  # a fault of ours: nobody awaits what a timer or a task calls, and the caller must not wait
+            LOG.exception("request %s", self.request.id)
+            self._give_up(RouterError(OUR_FAULT))
+
+    def _do(self, event: Event) -> None:
         for action in self.plan.on(event, self._clock.now()):
             match action:
                 case Open(number, d):
@@ -244,11 +253,12 @@ class Exchange:
     def _content_or_failure(self, call: Call, failure: BaseException | None) -> None:
         if failure is None:
             self._post(self._first_content(call))
-        elif isinstance(failure, AttemptError):
-            call.abort(failure)
-            self._post(Failed(call.number, failure))
-        elif not self._committed.done():
-            self._committed.set_exception(failure)  # a fault of ours: the edge answers 500
+            return
+        if not isinstance(failure, AttemptError):
+            LOG.error("request %s on %s", self.request.id, call.deployment.id, exc_info=failure)
+            failure = AdapterFault(OUR_FAULT)
+        call.abort(failure)
+        self._post(Failed(call.number, failure))
 
     def _first_content(self, call: Call) -> FirstContent:
         assert call.answer is not None

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from routing.dialects import openai_chat
 from routing.dialects.openai_answer import KEEP_ALIVE, OpenAIAnswer, error_body
 from routing.engine.exchange import CallerLeft, Exchange
-from routing.errors import RouterError
+from routing.errors import OUR_FAULT, RouterError
 from routing.request import ChatRequest
 from routing.web import asking, heading
 from routing.web.coordinator import forget
@@ -30,7 +30,6 @@ from routing.web.wire import CHAT_BYTES, dumps, json_headers, send_whole
 KEEP_ALIVE_S = 15.0  # Front Door ends a response that is silent for 30 s
 STALLED_S = 30.0  # a caller who reads nothing for so long holds a lease for nothing
 LOOK_S = 5.0  # between two looks at both
-OUR_FAULT = "the router failed; it has been logged"
 LOG = logging.getLogger("routing.chat")
 
 

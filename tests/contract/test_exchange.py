@@ -331,6 +331,41 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
         assert not caller.answers
 
 
+async def test_a_fault_of_our_own_in_asking_one_provider_is_answered_by_another(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from routing.providers.openai import OpenAIProvider
+
+    original = OpenAIProvider.open
+
+    async def broken(self: OpenAIProvider, deployment: Any, request: Any) -> Any:
+        return 1 / 0 if deployment.id == "a" else await original(self, deployment, request)
+
+    monkeypatch.setattr(OpenAIProvider, "open", broken)
+    async with Upstream() as a, Upstream(B.stream(TOKENS)) as b, two(a, b) as (_, caller):
+        answer = await caller.chat()
+        assert (answer.status, answer.text) == (200, voice("B", TOKENS))
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("event", ["FirstContent", "Tick", "Failed"])
+async def test_a_fault_of_our_own_in_deciding_ends_the_request(monkeypatch: pytest.MonkeyPatch, event: str) -> None:
+    """What a timer or a task calls is awaited by nobody: the caller would wait for ever."""
+    from routing.plan import Plan
+
+    original = Plan.on
+
+    def broken(self: Plan, happened: Any, now: float) -> Any:
+        return 1 / 0 if type(happened).__name__ == event else original(self, happened, now)
+
+    monkeypatch.setattr(Plan, "on", broken)
+    steps: dict[str, list[Any]] = {"FirstContent": A.stream(TOKENS), "Tick": [HANG], "Failed": error(500)}
+    async with Upstream(steps[event]) as a, Upstream() as b, two(a, b) as (_, caller):
+        answer = await caller.chat(routing={"max_total_ms": 300})
+        assert answer.status == 500
+        assert b'"code":"internal_error"' in answer.body
+
+
 async def test_a_fault_of_our_own_ends_a_stream_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from routing.dialects.openai_answer import OpenAIAnswer
 
