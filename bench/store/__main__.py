@@ -16,11 +16,11 @@ from pathlib import Path
 from random import Random
 
 from bench.store.instance import Instance
-from bench.store.merging import learned, merge_all, totals_of
-from bench.store.meter import Meter
+from bench.store.merging import learned
+from bench.store.traffic import traffic
 from local.azurite import connection
 from routing.engine.clock import Clock
-from routing.engine.sync import FLUSH_S, MERGE_S, PULL_S, fold
+from routing.engine.merge import fold
 from routing.fleet import Fleet, load
 from routing.ports import Store
 from routing.store import codec
@@ -35,7 +35,6 @@ ROUNDS = 2
 EVERY_S = 0.010  # between the moments at which requests are due
 INSTANCES, DEPLOYMENTS, STEPS = 500, 50, int(READ_S // STEP_S) + 1
 WRITERS = 4
-MONTH_S = 30 * 86_400.0
 
 
 async def main() -> int:
@@ -118,33 +117,6 @@ async def _latency(instance: Instance) -> list[float]:
 def _quantiles(values: list[float], *of: float) -> list[float]:
     values = sorted(values)
     return [values[int(q * len(values))] for q in of]
-
-
-async def traffic(fleet: Fleet, port: int) -> None:
-    """Calls and bytes of a minute, with one and with a hundred requests a second; users and timers as usual."""
-    print("table calls of an instance and minute, and GB in 30 days; a timer's merge apart")
-    others, totals, regions = _tables(port), totals_of(fleet), [region.id for region in fleet.regions]
-    for per_s in (1, 100):
-        meter = Meter(port)
-        instance, merged = Instance(fleet, SharedStore(meter)), 0
-        for n in range(int(60 / FLUSH_S)):
-            if n * FLUSH_S >= merged * MERGE_S:
-                await merge_all(others, totals, regions)
-                merged += 1
-            for k in range(int(per_s * FLUSH_S)):
-                await instance.ask(f"user-{k % 5}")
-            await instance.sync.flush()
-            if n * FLUSH_S % PULL_S == 0:
-                await instance.sync.pull()
-                await instance.sync.obey()
-            while instance.router.affinity.waiting:
-                await instance.sync.homes()
-        calls, gigabytes = meter.calls, meter.bytes * MONTH_S / 60 / 1e9
-        await instance.sync.merge()
-        merge = (meter.calls - calls) * 60 / MERGE_S
-        print(f"  {per_s:4} requests/s: {calls:4} and {gigabytes:5.1f} GB; {merge:.0f} for the region's merges")
-        await meter.close()
-    await others.close()
 
 
 async def refresh(port: int) -> None:

@@ -6,6 +6,7 @@ from random import Random
 from time import perf_counter
 from uuid import uuid4
 
+from routing.engine.clock import Clock
 from routing.engine.router import LatencyRouter
 from routing.engine.sync import Sync
 from routing.errors import RouterError
@@ -54,10 +55,11 @@ class Instant:
 class Instance:
     """A router and its part in sharing."""
 
-    def __init__(self, fleet: Fleet, store: Store) -> None:
+    def __init__(self, fleet: Fleet, store: Store, clock: Clock | None = None) -> None:
         tracker, provider = LatencyTracker(fleet), Instant()
         providers = [provider] * len(fleet.deployments)
-        self.router = LatencyRouter(tracker, view=View.of(fleet, tracker), providers=providers, rng=Random(1))
+        view = View.of(fleet, tracker)
+        self.router = LatencyRouter(tracker, view=view, providers=providers, clock=clock, rng=Random(1))
         self.sync = Sync(self.router, store)
 
     async def ask(self, user: str) -> float:

@@ -1,4 +1,4 @@
-"""Sharing what is learned: flush, merge, pull. Stages in the background, never on a request's path.
+"""Sharing what is learned: when each stage runs, and how often. In the background, never on a request's path.
 
     flush   own totals of what changed since the last one, in one transaction
     merge   the newest totals of all instances of this region become its profiles; a timer does it, on any instance
@@ -6,8 +6,7 @@
     orders  of operators: whatever else fails, they are obeyed
     homes   of users
 
-The model's part of what was learned is everybody's; what was seen of the network is its region's own. A store that
-is away costs nothing but news: totals wait in memory, of the size they have anyway, and the next flush holds them.
+How often depends on how many instances there are, and never on how many requests.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ import logging
 from collections.abc import Sequence
 from uuid import uuid4
 
-from routing.affinity import Errand
+from routing.engine.flush import Flush
+from routing.engine.homes import Homes
+from routing.engine.merge import LIVE_S, merge
+from routing.engine.pull import Pull
 from routing.engine.pulse import Pulse
-from routing.engine.regions import Regions
 from routing.engine.router import LatencyRouter
-from routing.latency.fold import Fold
-from routing.latency.sketch import Sketch
-from routing.ports import Flushed, Override, Profiles, Store
+from routing.ports import Override, Store
 
 # In simulation 0.44 +- 0.13 points of hit rate more than 5, 10 and 5 s, for a dollar or two of table calls a month
 FLUSH_S, MERGE_S, PULL_S, HOMES_S = 2.0, 5.0, 2.0, 1.0
@@ -32,13 +31,11 @@ MERGES_A_FLUSH = 3.0  # no more often than this between two flushes of an instan
 # shards, and instances spread unevenly over them, this is below 100 in each.
 ROWS_PER_S = 800.0
 READS_PER_S = 1_500.0  # rows of one region's profiles that all instances together read in a second, at most
+# Between pulls of an instance that has nothing to write, and so is not counted among those: a thousand of them read
+# fifty rows each with 1,670 in a second
+IDLE_PULL_S = 30.0
+LIVE_FLUSHES = 4.0  # where flushes are rare, an instance lives that missed less than so many of them
 OLD_S = 60.0  # profiles that were not merged for so long are a fault: merges are seconds apart
-# A write whose answer never came may still be carried out: Table Storage gives up after 30 s, a gateway before that
-LATE_S = 60.0
-LIVE_S = 180.0  # an instance whose newest flush is older is counted no more,
-LIVE_FLUSHES = 4.0  # and where flushes are rarer, one that missed so many of them
-ERRANDS, ERRANDS_AT_ONCE = 32, 8  # of users' homes, at a beat
-FOLDS_A_TURN = 200  # totals added up before other tasks of the loop run
 LOG = logging.getLogger("routing.sync")
 
 
@@ -50,20 +47,12 @@ class Sync:
         self.origin = router.tracker.origin
         self.instance = instance or uuid4().hex[:16]
         self._began_at = self._told_at = router.clock.now()
+        self._pulled_at = self._merging_at = 0.0
         self.live = 1  # instances of all regions that write, ourselves included
-        self.rows_written = 0
-        self.unknown = 0  # rows of all profiles that are of no deployment of our fleet
         self.probed_at: dict[int, float] = {}  # by deployment: when a probe of it was granted or denied last
         self.orders: Sequence[Override] = ()
-        self._own: dict[int, Sketch] = {}
-        self._changed: set[int] = set()
-        self._doubtful: dict[int, float] = {}  # deployments in a write of unknown outcome, and when it can come no more
-        self._version = 0
-        self._last_rows = 0
-        self._regions = Regions(self.origin)
-        # The timer and the background may do the same stage at once: an older total must not be written over a newer
-        # one, nor an older profile or home be taken after a newer one.
-        self._flushing, self._pulling, self._homing = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
+        self._flush, self._pull = Flush(router, self.instance), Pull(router, self.instance)
+        self._homes = Homes(router)
         self._tasks: list[asyncio.Task[None]] = []
         self.flushing = Pulse("flush", self.flush, self.flush_period, router.rng)
         self.pulling = Pulse("pull", self.pull, self.pull_period, router.rng)
@@ -87,15 +76,26 @@ class Sync:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.store.close()
 
+    # ------------------------------------------------------------------ how it stands
     @property
     def available(self) -> bool:
         """Whether the store answered at the last beat of each stage."""
         return not any(pulse.failures for pulse in (self.flushing, self.pulling, self.ordering, self.homing))
 
     @property
+    def rows_written(self) -> int:
+        """Rows of samples, since the start."""
+        return self._flush.rows_written
+
+    @property
+    def unknown(self) -> int:
+        """Rows of all profiles that are of no deployment of our fleet."""
+        return self._pull.unknown
+
+    @property
     def merged_at(self) -> float | None:
         """When the profiles of this region that are in use were merged."""
-        return None if self._regions.own is None else self._regions.own.merged_at
+        return self._pull.merged_at
 
     def age(self, now: float) -> float | None:
         """Seconds since the merge of the profiles in use; None before the first pull that found any."""
@@ -105,17 +105,18 @@ class Sync:
         """The same, counted from our own start while no profiles were ever found; 0 where nothing is shared."""
         return max(0.0, now - (self.merged_at or self._began_at)) if self.store.shared else 0.0
 
+    # ------------------------------------------------------------------ how often
     def flush_period(self) -> float:
         """Seconds between two flushes: longer with more instances, so that together they stay below ROWS_PER_S."""
-        return max(FLUSH_S, self.live * self._last_rows / ROWS_PER_S)
+        return max(FLUSH_S, self.live * self._flush.last_rows / ROWS_PER_S)
 
     def pull_period(self) -> float:
         """Seconds between two pulls: longer with more instances, as all of them read the same partitions."""
-        return max(PULL_S, self.live * self._regions.rows / READS_PER_S)
+        return max(PULL_S, self.live * self._pull.regions.rows / READS_PER_S)
 
     def writers_period(self) -> float:
         """Seconds between two flushes of one with news of all deployments; an instance of the timer's own has none."""
-        return max(FLUSH_S, self.live * self._regions.rows / ROWS_PER_S)
+        return max(FLUSH_S, self.live * self._pull.regions.rows / ROWS_PER_S)
 
     def merge_period(self) -> float:
         """Seconds between two merges: longer where flushes are rarer, as each reads what all instances wrote."""
@@ -125,6 +126,10 @@ class Sync:
         """How old the newest flush of an instance may be that is counted."""
         return max(LIVE_S, LIVE_FLUSHES * self.writers_period())
 
+    def idle(self, now: float) -> bool:
+        """Whether this instance has learned nothing for so long that it is not counted, and does not merge either."""
+        return now - max(self._flush.news_at, self._merging_at) > self.live_s()
+
     # ------------------------------------------------------------------ the stages
     async def refresh(self) -> None:
         """All stages but the homes, as a timer does them: each whether the others can or not, and none too often."""
@@ -133,49 +138,23 @@ class Sync:
 
     async def flush(self) -> None:
         """Write own totals where they have changed. What fails is in the next flush."""
-        async with self._flushing:
-            await self._flush()
-
-    async def _flush(self) -> None:
-        tracker, clock = self.router.tracker, self.router.clock
-        self._version = max(self._version + 1, int(1000 * clock.now()))
-        now = self._version / 1000
-        for d, news in tracker.flush(now).items():
-            self._own.setdefault(d, Sketch(now)).merge(news)
-            self._changed.add(d)
-        written = sorted(self._changed | self._doubtful.keys())
-        if written:
-            await self._write(written, now)
-
-    async def _write(self, written: Sequence[int], now: float) -> None:
-        """Write these totals. One of unknown outcome may replace newer ones later: they are written until it cannot."""
-        names, network = self.router.fleet.deployments, self.router.tracker.network
-        totals = {names[d].id: self._own[d].learned(now, network[d].measured(now)) for d in written}
-        try:
-            await self.store.flush(self.origin, self.instance, self._version, totals, now)
-        except BaseException:
-            late = self.router.clock.now() + LATE_S
-            self._doubtful.update(dict.fromkeys(written, late))
-            raise
-        self._changed.difference_update(written)
-        self._doubtful = {d: late for d, late in self._doubtful.items() if late > now}
-        self._last_rows = len(written)
-        self.rows_written += len(written)
+        await self._flush.write_news(self.store)
 
     async def merge(self) -> bool:
         """Add up the totals of this region's instances. False where it is too early, or another merge was faster."""
-        now = self.router.clock.now()
+        now = self._merging_at = self.router.clock.now()
         if self.merged_at is not None and now - self.merged_at < self.merge_period() - MERGE_S:
             return False  # the timer comes again before it is time
-        replaces = await self.store.head(self.origin)
-        folded = await fold(self.origin, await self.store.flushed(self.origin, now), now, self.live_s())
-        return await self.store.publish(folded, replaces)
+        return await merge(self.store, self.origin, now, self.live_s())
 
     async def pull(self) -> None:
-        """Take what everybody learned, where there is news."""
+        """Take what everybody learned, where there is news; rarely while idle."""
+        now = self.router.clock.now()
         try:
-            async with self._pulling:
-                await self._pull()
+            if not self.idle(now) or now - self._pulled_at >= IDLE_PULL_S:
+                await self._pull.take_news(self.store)
+                self._pulled_at = now
+                self.live = max(1, self._pull.regions.live(self.router.clock.now(), self.live_s()))
         finally:
             self._tell_age()
 
@@ -189,51 +168,8 @@ class Sync:
             self.router.view.obey({index[o.deployment]: o for o in self.orders if o.deployment in index})
 
     async def homes(self) -> None:
-        """Run errands about users' homes, some side by side. Those that fail are put off."""
-        async with self._homing:
-            affinity = self.router.affinity
-            errands = affinity.errands(ERRANDS)
-            try:
-                runs = (self._run(errands) for _ in range(min(ERRANDS_AT_ONCE, len(errands))))
-                for failure in await asyncio.gather(*runs, return_exceptions=True):
-                    if failure is not None:
-                        raise failure
-            finally:
-                affinity.put_off(errands)
-
-    # ------------------------------------------------------------------ inside
-    async def _run(self, errands: list[Errand]) -> None:
-        """Run one after another of the errands that are left, until there are none or one fails."""
-        affinity, clock = self.router.affinity, self.router.clock
-        while errands:
-            errand = errands.pop()
-            try:
-                home = await self.store.home(errand.user, errand.region, errand.leaves, clock.now())
-            except BaseException:
-                errands.append(errand)
-                raise
-            affinity.answered(errand, home, clock.now())
-
-    async def _pull(self) -> None:
-        regions, clock = self._regions, self.router.clock
-        try:
-            await regions.read(self.store, clock.now())
-        finally:
-            if regions.changed:
-                await self._take()
-        self.live = max(1, regions.live(clock.now(), self.live_s()))
-
-    async def _take(self) -> None:
-        """Believe what the regions tell: the network's part of our own, the model's part of all."""
-        tracker, clock, regions = self.router.tracker, self.router.clock, self._regions
-        known = await regions.known(tracker.index)
-        for deployment, learned in regions.own_learned().items():
-            if deployment in tracker.index:
-                tracker.hear_network(tracker.index[deployment], learned.round_trip_s, clock.now())
-        holds = regions.own.holds.get(self.instance, 0) if regions.own is not None else 0
-        tracker.pull(known, holds / 1000, clock.now())
-        self.unknown = regions.unknown(tracker.index)
-        regions.changed = False
+        """Tell and ask about users' homes."""
+        await self._homes.run_errands(self.store)
 
     def _tell_age(self) -> None:
         """Once a minute while profiles are old; an alert reads the line."""
@@ -242,23 +178,3 @@ class Sync:
         if age > OLD_S and now - self._told_at >= OLD_S:
             self._told_at = now
             LOG.warning("the shared profiles are %.0f s old: does the timer refresh_profiles run?", age)
-
-
-async def fold(origin: str, totals: Sequence[Flushed], now: float, live_s: float = LIVE_S) -> Profiles:
-    """The profiles of a region from the totals of its instances. The same totals make the same profiles.
-
-    An instance is live if it wrote within `live_s` seconds: by the moment of the total, which is on our clock, not by
-    its version, which is on the writer's.
-    """
-    folds: dict[str, Fold] = {}
-    holds: dict[str, int] = {}
-    live: set[str] = set()
-    for n, total in enumerate(totals):
-        if n % FOLDS_A_TURN == FOLDS_A_TURN - 1:
-            await asyncio.sleep(0)
-        folds.setdefault(total.deployment, Fold(now)).add(total.learned)
-        holds[total.instance] = max(total.version, holds.get(total.instance, 0))
-        if now - total.learned.at < live_s:
-            live.add(total.instance)
-    learned = {deployment: fold.learned() for deployment, fold in folds.items()}
-    return Profiles(origin, now, holds, learned, len(live))

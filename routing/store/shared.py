@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from routing.ports import Flushed, Head, Home, Learned, Override, Profiles
@@ -150,6 +151,10 @@ class SharedStore:
     # ------------------------------------------------------------------ homes
     async def home(self, user: str, wanted: str | None, leaves: int | None, now: float) -> Home | None:
         """A user's home after `wanted` was taken into account. After three lost races it is left as it is."""
+        if wanted is not None and leaves is None:
+            # Mostly the answer took longer than it took to ask, and there was none: then reading is a call too many
+            with suppress(Conflict):
+                return await self._put_home(user, Home(wanted, 1, now), "")
         for _ in range(TRIES):
             row = await self.tables.get(keys.AFFINITY, keys.user_partition(user), user)
             stored = self._stored_home(row)
@@ -157,14 +162,15 @@ class SharedStore:
             if wanted is None or stays:
                 return stored
             home = Home(wanted, 1 if stored is None else stored.version + 1, now)
-            properties = codec.encode_home(home._replace(since=now + self.tables.skew_s))
-            etag = "" if row is None else row.etag
-            try:
-                await self.tables.put(keys.AFFINITY, Row(keys.user_partition(user), user, properties, etag))
-            except Conflict:
-                continue
-            return home
+            with suppress(Conflict):
+                return await self._put_home(user, home, "" if row is None else row.etag)
         return None
+
+    async def _put_home(self, user: str, home: Home, etag: str) -> Home:
+        """Store a home over the row of this etag, or the first one. Raises Conflict."""
+        properties = codec.encode_home(home._replace(since=home.since + self.tables.skew_s))
+        await self.tables.put(keys.AFFINITY, Row(keys.user_partition(user), user, properties, etag))
+        return home
 
     def _stored_home(self, row: Row | None) -> Home | None:
         try:

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from local.azurite import connection
-from routing.engine.sync import fold
+from routing.engine.merge import fold
 from routing.latency.sums import WIDE_N
 from routing.ports import Flushed, Home
 from routing.store.shared import SharedStore

@@ -10,6 +10,7 @@ import pytest
 
 from routing import affinity as homes
 from routing.affinity import CONFIRM_S
+from routing.engine.homes import ERRANDS, MOVE_S
 from routing.ports import Home
 from routing.store import keys
 from routing.store.memory import MemoryTables
@@ -133,6 +134,43 @@ async def test_after_the_table_was_dropped_the_first_region_that_tells_wins_ever
     me.router.affinity.home(USER, me.clock.at)
     await me.sync.homes()
     assert me.router.affinity.home(USER, me.clock.at) == "swedencentral"
+
+
+async def test_a_user_who_moves_all_the_time_is_told_of_once_a_minute_and_where_they_are_then(
+    shared: SharedStore,
+) -> None:
+    me, seen = Instance(shared), []
+    affinity = me.router.affinity
+    for second in range(150):
+        me.clock.at = NOW + second
+        affinity.settle(USER, "westus" if second // 4 % 2 else "eastus")
+        affinity.home(USER, me.clock.at)
+        await me.sync.homes()
+        seen.append(await stored(shared))
+    moved_at = [home.since - NOW for home, before in zip(seen, [None, *seen], strict=False) if home and home != before]
+    assert moved_at == [0, 4, 4 + MOVE_S, 4 + 2 * MOVE_S]
+    me.clock.at += MOVE_S
+    affinity.settle(USER, "swedencentral")
+    await me.sync.homes()
+    home = await stored(shared)
+    assert home is not None
+    assert home.region == affinity.home(USER, me.clock.at) == "swedencentral"
+
+
+async def test_users_who_wait_for_their_next_move_keep_nobody_else_waiting(shared: SharedStore) -> None:
+    me = Instance(shared)
+    affinity = me.router.affinity
+    crowd = [f"bb-{n}" for n in range(3 * ERRANDS)]
+    for region in ("eastus", "westus"):
+        for user in crowd:
+            affinity.settle(user, region)
+        for _ in range(3):
+            await me.sync.homes()
+    for user in crowd:
+        affinity.settle(user, "eastus")
+    affinity.settle(USER, "westus")
+    await me.sync.homes()
+    assert await stored(shared) == Home("westus", 1, NOW)
 
 
 REGIONS = ("eastus", "westus", "swedencentral")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from local.azurite import connection
-from routing.engine.sync import FLUSH_S, LATE_S
+from routing.engine.flush import LATE_S
+from routing.engine.sync import FLUSH_S
 from routing.errors import StoreUnavailable
 from routing.latency.sums import WIDE_N
 from routing.store.memory import MemoryTables
