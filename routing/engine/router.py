@@ -60,7 +60,7 @@ class LatencyRouter:
 
         `max_latency_ms` limits the time to first token for STREAMING and the whole answer otherwise. Sends nothing.
         Raises UnknownModel for a model that is not in the fleet. A user stays in the region of the first decision
-        until another is faster by more than the stickiness allowance.
+        until another is faster by more than the stickiness allowance, twice in a row.
         """
         models, fallbacks = self.fleet.resolve(model)
         usual = LONG_ANSWER_TOKENS if priority is LatencyPriority.THROUGHPUT else self.lengths.answer(model, None)
@@ -78,8 +78,7 @@ class LatencyRouter:
             decision = self.decide(ask)
         except RouterError:
             return None
-        if ask.home is None or decision.reason == "left_home":
-            self.affinity.settle(user_id, decision.region)
+        self._learn_home(user_id, ask.home, decision.region, decision.reason)
         return decision
 
     def decide(self, ask: Ask) -> Decision:
@@ -114,9 +113,18 @@ class LatencyRouter:
         plan, request = exchange.plan, exchange.request
         if plan.committed is None:
             return
-        if request.ask.home is None or plan.reason == "left_home":
-            self.affinity.settle(request.user_key, self.view.region[plan.committed.deployment])
+        region = self.view.region[plan.committed.deployment]
+        self._learn_home(request.user_key, request.ask.home, region, plan.reason)
         usage, tokens = exchange.usage, exchange.answer_tokens
         if usage is not None and tokens is not None:
             expected = request.hints.expected_tokens
             self.lengths.saw(request.model, request.text_bytes, usage.prompt_tokens, tokens, expected)
+
+    def _learn_home(self, user_key: str | None, home: str | None, region: str, reason: str) -> None:
+        """The user, at home in `home` where that is known, was answered from `region`."""
+        if home is None:
+            self.affinity.settle(user_key, region)
+        elif reason == "left_home":
+            self.affinity.left(user_key, region)
+        elif region == home:
+            self.affinity.stayed(user_key)

@@ -35,6 +35,33 @@ def test_the_least_recently_seen_user_is_forgotten(monkeypatch: pytest.MonkeyPat
     assert [homes.home(user) for user in "abcd"] == ["eastus", "westus", None, "eastus"]
 
 
+def test_one_detour_leaves_the_home_where_it_was() -> None:
+    homes = Affinity()
+    homes.settle("u", "eastus")
+    for _ in range(3):
+        homes.left("u", "westus")
+        assert homes.home("u") == "eastus"
+        homes.stayed("u")
+
+
+def test_the_second_detour_in_a_row_moves_the_home() -> None:
+    homes = Affinity()
+    homes.settle("u", "eastus")
+    homes.left("u", "westus")
+    homes.left("u", "northeurope")
+    assert homes.home("u") == "northeurope"
+    homes.left("u", "westus")
+    assert homes.home("u") == "northeurope", "counted anew"
+
+
+def test_a_detour_of_a_user_who_was_forgotten_makes_a_home() -> None:
+    homes = Affinity()
+    homes.left("u", "westus")
+    homes.left(None, "westus")
+    homes.stayed(None)
+    assert (homes.home("u"), homes.home(None)) == ("westus", None)
+
+
 # ---------------------------------------------------------------------- errands to a shared store
 ASK = Errand("u", None, None)
 
