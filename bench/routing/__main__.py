@@ -21,7 +21,7 @@ from bench.routing.ablations import ABLATED, PARTS
 from bench.routing.kept import Kept
 from bench.routing.plot import dot_plot
 from bench.routing.report import details, tables
-from bench.routing.runs import ORACLES, Job, run_all
+from bench.routing.runs import ORACLES, PRODUCTS, Job, Periods, run_all
 from bench.routing.scenario import BEYOND, CLASSIC, SCENARIOS
 from routing.policy import POLICIES
 from routing.policy.slo import SloPolicy
@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     parser.add_argument("--without", default="", help="parts of slo to be switched off, one a run; or all")
     parser.add_argument("--seeds", type=int, default=4 if full else 2)
     parser.add_argument("--share", type=float, default=1.0, help="of each scenario's time, for a quick look")
-    parser.add_argument("--periods", type=periods, help="seconds between flushes, merges and pulls; the product: 2,5,2")
+    parser.add_argument(
+        "--periods", type=periods, help="seconds between flushes, merges and pulls; or product, for its own"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, help="folder for every run and a plot; what is there is not run again")
     parser.add_argument("--list", action="store_true", help="show the names and stop")
@@ -75,14 +77,16 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         (chosen.out / "details.md").write_text(details(runs, policies, named))
 
 
-def periods(text: str) -> tuple[float, float, float]:
-    """Seconds between flushes, merges and pulls. Raises ArgumentTypeError unless they are three numbers above zero."""
+def periods(text: str) -> Periods:
+    """`product`, or seconds between flushes, merges and pulls. Raises ArgumentTypeError for anything else."""
+    if text == PRODUCTS:
+        return PRODUCTS
     try:
         flush, merge, pull = map(float, text.split(","))
     except ValueError:
         flush = merge = pull = 0.0
     if not all(0 < period < math.inf for period in (flush, merge, pull)):
-        raise argparse.ArgumentTypeError(f"'{text}': write three numbers of seconds, as in 2,5,2")
+        raise argparse.ArgumentTypeError(f"'{text}': write product, or three numbers of seconds, as in 2,5,2")
     return flush, merge, pull
 
 

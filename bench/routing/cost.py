@@ -8,7 +8,7 @@ import tracemalloc
 from random import Random
 
 from bench.routing.adapter import profile
-from routing.engine.sync import FLUSH_S
+from routing.engine.periods import FLUSH_S
 from routing.fleet import Deployment, Fleet, Model, Region
 from routing.latency.sketch import Sketch
 from routing.latency.tracker import LatencyTracker

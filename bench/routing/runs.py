@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final, Literal
 
 from bench.routing.ablations import ABLATED, without
 from bench.routing.arrivals import ArrivalSource, MeasuredArrivals
@@ -19,11 +20,14 @@ from bench.routing.scenario import SCENARIOS, shortened
 from bench.routing.shipped import Shipped
 from bench.routing.simulation import Simulation
 from bench.routing.world import World, build
+from routing.engine import periods
 from routing.policy import POLICIES
 from routing.policy.seam import Policy
 from routing.policy.slo import SloPolicy
 
 type MakePolicy = Callable[[Simulation], Policy]
+type Periods = tuple[float, float, float] | Literal["product"]  # seconds between flushes, merges and pulls
+PRODUCTS: Final = "product"
 
 READ_HISTOGRAMS = ("seed_tracked", "seed_load")  # policies that do
 ORACLES: dict[str, MakePolicy] = {Clairvoyant.name: Clairvoyant, StateOracle.name: StateOracle}
@@ -48,7 +52,7 @@ class Job:
     policy: str
     traces: Path | None = None
     share: float = 1.0  # of the scenario's time
-    periods: tuple[float, float, float] | None = None  # flush, merge and pull, seconds; None: the scenario's
+    periods: Periods | None = None  # None: the scenario's
 
 
 def maker(name: str) -> MakePolicy:
@@ -64,12 +68,19 @@ def world_of(job: Job) -> World:
     scenario = SCENARIOS[job.scenario]
     if job.share != 1.0:
         scenario = shortened(scenario, job.share)
-    if job.periods is not None:
-        flush, merge, pull = job.periods
-        scenario = replace(scenario, flush_s=flush, merge_s=merge, pull_s=pull)
     fleets: Source = Measured(job.traces) if job.traces else Shipped()
     requests: ArrivalSource = MeasuredArrivals(job.traces) if job.traces else Shipped()
-    return build(scenario, job.seed, fleets, requests)
+    world = build(scenario, job.seed, fleets, requests)
+    if job.periods is not None:
+        flush, merge, pull = _products(world) if job.periods == PRODUCTS else job.periods
+        world.scenario = replace(scenario, flush_s=flush, merge_s=merge, pull_s=pull)
+    return world
+
+
+def _products(world: World) -> tuple[float, float, float]:
+    """What the product's own rules make of so many instances and deployments."""
+    live, rows = world.routers, world.fleet.size
+    return periods.flush_s(live, rows), periods.merge_s(live, rows), periods.pull_s(live, rows)
 
 
 def run_job(job: Job) -> Run:

@@ -12,7 +12,7 @@ from random import Random
 
 from local.azurite import connection
 from routing.engine.clock import Clock
-from routing.engine.sync import MERGE_S
+from routing.engine.periods import MERGE_S
 from routing.fleet import Fleet, load
 from routing.latency.sketch import Sketch
 from routing.latency.sums import ANSWERS, COLUMNS, FAILURES, PACE_Y, SENT, SLOW_Y, TAU_S, WIDE_XX, DecayedSums, X

@@ -8,7 +8,8 @@ from bench.store.instance import Instance
 from bench.store.merging import merge_all, totals_of
 from bench.store.meter import Meter
 from routing.engine.clock import Clock
-from routing.engine.sync import FLUSH_S, HOMES_S, MERGE_S
+from routing.engine.periods import FLUSH_S, MERGE_S
+from routing.engine.sync import HOMES_S
 from routing.fleet import Fleet
 from routing.store.shared import SharedStore
 

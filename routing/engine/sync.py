@@ -16,6 +16,7 @@ import logging
 from collections.abc import Sequence
 from uuid import uuid4
 
+from routing.engine import periods
 from routing.engine.flush import Flush
 from routing.engine.homes import Homes
 from routing.engine.merge import LIVE_S, merge
@@ -24,13 +25,7 @@ from routing.engine.pulse import Pulse
 from routing.engine.router import LatencyRouter
 from routing.ports import Override, Store
 
-# In simulation 0.44 +- 0.13 points of hit rate more than 5, 10 and 5 s, for a dollar or two of table calls a month
-FLUSH_S, MERGE_S, PULL_S, HOMES_S = 2.0, 5.0, 2.0, 1.0
-MERGES_A_FLUSH = 3.0  # no more often than this between two flushes of an instance: with many, both are rare
-# Rows that all instances together write in a second, at most. Table Storage takes 2,000 into a partition: with 16
-# shards, and instances spread unevenly over them, this is below 100 in each.
-ROWS_PER_S = 800.0
-READS_PER_S = 1_500.0  # rows of one region's profiles that all instances together read in a second, at most
+HOMES_S = 1.0  # between errands about homes
 # Between pulls of an instance that has nothing to write, and so is not counted among those: a thousand of them read
 # fifty rows each with 1,670 in a second
 IDLE_PULL_S = 30.0
@@ -58,7 +53,7 @@ class Sync:
         self.pulling = Pulse("pull", self.pull, self.pull_period, router.rng)
         self.ordering = Pulse("orders", self.obey, self.pull_period, router.rng)
         self.homing = Pulse("homes", self.homes, lambda: HOMES_S, router.rng)
-        self.merging = Pulse("merge", self.merge, lambda: MERGE_S, router.rng)  # beaten by a timer, not by a task
+        self.merging = Pulse("merge", self.merge, lambda: periods.MERGE_S, router.rng)  # a timer beats it
 
     # ------------------------------------------------------------------ life
     def start(self) -> None:
@@ -107,20 +102,20 @@ class Sync:
 
     # ------------------------------------------------------------------ how often
     def flush_period(self) -> float:
-        """Seconds between two flushes: longer with more instances, so that together they stay below ROWS_PER_S."""
-        return max(FLUSH_S, self.live * self._flush.last_rows / ROWS_PER_S)
+        """Seconds between two flushes: longer with more instances."""
+        return periods.flush_s(self.live, self._flush.last_rows)
 
     def pull_period(self) -> float:
-        """Seconds between two pulls: longer with more instances, as all of them read the same partitions."""
-        return max(PULL_S, self.live * self._pull.regions.rows / READS_PER_S)
+        """Seconds between two pulls: longer with more instances."""
+        return periods.pull_s(self.live, self._pull.regions.rows)
 
     def writers_period(self) -> float:
         """Seconds between two flushes of one with news of all deployments; an instance of the timer's own has none."""
-        return max(FLUSH_S, self.live * self._pull.regions.rows / ROWS_PER_S)
+        return periods.flush_s(self.live, self._pull.regions.rows)
 
     def merge_period(self) -> float:
-        """Seconds between two merges: longer where flushes are rarer, as each reads what all instances wrote."""
-        return max(MERGE_S, self.writers_period() / MERGES_A_FLUSH)
+        """Seconds between two merges."""
+        return periods.merge_s(self.live, self._pull.regions.rows)
 
     def live_s(self) -> float:
         """How old the newest flush of an instance may be that is counted."""
@@ -143,7 +138,7 @@ class Sync:
     async def merge(self) -> bool:
         """Add up the totals of this region's instances. False where it is too early, or another merge was faster."""
         now = self._merging_at = self.router.clock.now()
-        if self.merged_at is not None and now - self.merged_at < self.merge_period() - MERGE_S:
+        if self.merged_at is not None and now - self.merged_at < self.merge_period() - periods.MERGE_S:
             return False  # the timer comes again before it is time
         return await merge(self.store, self.origin, now, self.live_s())
 

@@ -15,8 +15,8 @@ import pytest
 from bench.routing.calls import Record
 from bench.routing.traces import Floats
 from bench.routing.world import World
+from routing.engine.periods import FLUSH_S, MERGE_S, PULL_S
 from routing.engine.probe import UNMEASURED_S, probe
-from routing.engine.sync import FLUSH_S, MERGE_S, PULL_S
 from routing.fleet import Deployment
 from routing.outcome import Signals
 from routing.ports import Piece

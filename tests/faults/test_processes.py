@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import aiohttp
 
+from routing.engine.periods import FLUSH_S, PULL_S
 from routing.engine.pulse import JITTER
-from routing.engine.sync import FLUSH_S, PULL_S
 from routing.latency.sums import TAU_S, WIDE_N
 from tests.faults.crew import DEPLOYMENTS, Answer, Crew, Router, ask, crew, samples
 

@@ -14,6 +14,7 @@ import pytest
 
 from local.azurite import connection
 from routing.affinity import Errand
+from routing.engine import periods
 from routing.engine import probe as probing
 from routing.engine import sync as sharing
 from routing.engine.pulse import JITTER
@@ -76,8 +77,8 @@ async def test_d1_requests_are_served_while_the_store_is_down_from_the_start(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While every stage hangs or fails, callers get their answers; what was learned is there for later."""
-    for period in ("FLUSH_S", "PULL_S", "HOMES_S"):
-        monkeypatch.setattr(sharing, period, 1e-3)
+    for module, period in ((periods, "FLUSH_S"), (periods, "PULL_S"), (sharing, "HOMES_S")):
+        monkeypatch.setattr(module, period, 1e-3)
     body = {"model": "auto", "stream": True, "messages": [{"role": "user", "content": "x"}], "user": "u"}
     async with (
         down(how) as port,

@@ -15,7 +15,8 @@ from bench.store import instance as served
 from routing.engine import pulse
 from routing.engine.homes import MOVE_S
 from routing.engine.merge import LIVE_S
-from routing.engine.sync import FLUSH_S, IDLE_PULL_S, MERGE_S, PULL_S
+from routing.engine.periods import FLUSH_S, MERGE_S, PULL_S
+from routing.engine.sync import IDLE_PULL_S
 from routing.store import keys
 from routing.store.memory import MemoryTables
 from routing.store.shared import SharedStore

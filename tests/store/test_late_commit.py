@@ -9,7 +9,7 @@ import pytest
 
 from local.azurite import connection
 from routing.engine.flush import LATE_S
-from routing.engine.sync import FLUSH_S
+from routing.engine.periods import FLUSH_S
 from routing.errors import StoreUnavailable
 from routing.latency.sums import WIDE_N
 from routing.store.memory import MemoryTables

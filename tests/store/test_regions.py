@@ -13,8 +13,9 @@ import pytest
 
 from local import override
 from local.azurite import connection
+from routing.engine.periods import FLUSH_S, MERGE_S, PULL_S
 from routing.engine.pulse import JITTER
-from routing.engine.sync import FLUSH_S, HOMES_S, MERGE_S, PULL_S
+from routing.engine.sync import HOMES_S
 from routing.fleet import load
 from tests.host.program import ROOT, Program
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from routing.engine import homes, merge
-from routing.engine import sync as sharing
+from routing.engine import homes, merge, periods
+from routing.engine.periods import FLUSH_S, MERGE_S, PULL_S
 from routing.engine.pulse import LONGEST_S, Pulse
-from routing.engine.sync import FLUSH_S, MERGE_S, PULL_S, Sync
+from routing.engine.sync import Sync
 from routing.errors import StoreUnavailable
 from routing.latency.profile import profiles
 from routing.latency.sums import COLUMNS, TAU_S, WIDE_N
@@ -621,8 +621,8 @@ async def test_a_fault_of_our_own_is_logged_and_does_not_end_the_sharing(caplog:
 async def test_stages_run_by_themselves_until_they_are_stopped(
     shared: SharedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sharing, "FLUSH_S", 1e-3)
-    monkeypatch.setattr(sharing, "PULL_S", 1e-3)
+    monkeypatch.setattr(periods, "FLUSH_S", 1e-3)
+    monkeypatch.setattr(periods, "PULL_S", 1e-3)
     me = Instance(shared)
     me.answer()
     me.sync.start()

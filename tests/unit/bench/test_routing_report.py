@@ -11,6 +11,7 @@ from bench.routing.__main__ import main, names, periods
 from bench.routing.plot import dot_plot
 from bench.routing.report import details, mean, paired, tables
 from bench.routing.runs import Job, Run, world_of
+from routing.engine.periods import FLUSH_S, MERGE_S, PULL_S
 
 
 def runs() -> list[Run]:
@@ -90,11 +91,19 @@ def test_periods_of_sharing_are_those_that_are_asked_for() -> None:
     assert (asked.flush_s, asked.merge_s, asked.pull_s) == (2.0, 5.0, 2.5)
 
 
+@pytest.mark.parametrize(("scenario", "stretched"), [("base", False), ("stale", True)])
+def test_the_products_periods_grow_with_its_instances(scenario: str, stretched: bool) -> None:
+    """Six instances in each of four regions, and 24: of the latter, all with news, 800 rows a second are written."""
+    product = world_of(Job(scenario, 1, "slo", None, 0.02, periods("product"))).scenario
+    assert (product.flush_s > FLUSH_S) is stretched
+    assert (product.merge_s, product.pull_s) == (MERGE_S, PULL_S)
+
+
 @pytest.mark.parametrize("text", ["2,5", "2,5,0", "2,5,inf", "fast"])
 def test_periods_that_are_none_are_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--periods", text], environment={})
-    assert f"'{text}': write three numbers of seconds" in capsys.readouterr().err
+    assert f"'{text}': write product, or three numbers of seconds" in capsys.readouterr().err
 
 
 def test_a_command_that_was_interrupted_goes_on_with_the_runs_that_are_missing(
