@@ -117,6 +117,7 @@ class Asks:
             for key, binds in kinds.items()
         }
         self._hints, self._unstreamed = world.scenario.hints, world.scenario.unstreamed
+        self._deadlines = world.scenario.deadlines
         self._rows: list[tuple[int, bool, int, float, float, float]] = list(
             zip(
                 world.min_tier.tolist(),
@@ -138,6 +139,7 @@ class Asks:
             priority=PRIORITY[goal],
             streamed=goal == STREAMING or not self._unstreamed,
             target_s=target,
+            deadline_s=target if self._deadlines and goal != STREAMING else None,
             tokens_in=int(tokens_in),
             expected_tokens=hint,
             reserved_tokens=int(tokens_in + hint),

@@ -42,6 +42,7 @@ class Scenario:
     provider_wobble: float = 0.0  # deviation, in logs, of a slowness that a provider's deployments share
     instance_life_s: float = 0.0  # instances are replaced by fresh ones after this time; 0 = never
     hints: bool = True  # whether callers tell how long an answer they expect; else the router goes by what it learned
+    deadlines: bool = False  # whether a target for the whole answer is also when the request is given up
     unstreamed: bool = False  # who waits for the whole answer, half of all, gets it in one piece
 
 
@@ -74,6 +75,7 @@ BEYOND = (
     Scenario("scaleout", instance_life_s=120.0),
     Scenario("nohint", hints=False),
     Scenario("unstreamed", unstreamed=True),
+    Scenario("deadlines", duration=700.0, incidents=(_OUTAGE,), unstreamed=True, deadlines=True),
 )
 SCENARIOS = {s.name: s for s in (*CLASSIC, *BEYOND)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from routing.errors import AttemptError, ProtocolError, RouterError
+from routing.errors import AttemptError, ConnectionLost, ProtocolError, RouterError
 from routing.fleet import Deployment
 from routing.ports import Answer, Piece, Provider
 from routing.request import ChatRequest
@@ -20,7 +20,7 @@ class Call:
         self.headers_at = sent_at
         self.first: Piece | None = None  # what was read up to the first content, until the owner takes it
         self._task: asyncio.Task[None] | None = None
-        self._aborted = False
+        self._aborted = self._dropped = False
 
     def start(
         self,
@@ -34,6 +34,8 @@ class Call:
         def done(task: asyncio.Task[None]) -> None:
             if not task.cancelled():
                 ended(self, task.exception())
+            elif not self._dropped:  # from inside, as a library may do whose own time is up
+                ended(self, ConnectionLost("the call was cut short"))
 
         self._task = asyncio.get_running_loop().create_task(self._run(provider, request, now))
         self._task.add_done_callback(done)
@@ -60,6 +62,7 @@ class Call:
 
     def cancel(self) -> None:
         """Drop the call at once: the upstream sees its connection close."""
+        self._dropped = True
         if self._task is not None and not self._task.done():
             self._task.cancel()
         self.abort(AttemptError("the call was cancelled"))

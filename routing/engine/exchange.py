@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 
 from routing.engine.call import Call
@@ -18,6 +18,7 @@ from routing.errors import OUR_FAULT, AdapterFault, AttemptError, AttemptTimedOu
 from routing.fleet import Deployment, Model
 from routing.outcome import LatencyMeasurement, Outcome, Usage
 from routing.plan import (
+    FEWEST_EVENTS,
     PACE_EVENTS,
     Cancel,
     ClientGone,
@@ -168,6 +169,21 @@ class Exchange:
             self._post(Failed(call.number, error))
             raise error
 
+    def _cut(self, call: Call) -> None:
+        """A stream that is cut before its PACE_EVENTS-th event has shown how slow it is, too.
+
+        While we wait for the provider, the time that has passed is a lower bound, even with hardly an event.
+        """
+        if not self.request.stream or not 0 < self.events < PACE_EVENTS:
+            return
+        now, waiting = self._clock.now(), self._reading_since < math.inf
+        shown = (self.last_at - self.first_at) / (self.events - 1) if self.events >= FEWEST_EVENTS else 0.0
+        least = (now - self.first_at) / max(self.events, FEWEST_EVENTS) if waiting else 0.0
+        d, tracker = self.plan.attempts[call.number].deployment, self.view.tracker
+        slower = least > tracker.beliefs[d].pace * tracker.tokens_per_event[d]
+        if shown or slower:
+            self._post(Progress(call.number, max(shown, least)))
+
     # ------------------------------------------------------------------ endings
     def client_gone(self) -> None:
         """The caller has left: stop everything at once."""
@@ -218,8 +234,19 @@ class Exchange:
         if ask.priority is LatencyPriority.STREAMING and self.first_at:
             return "met" if self.first_at - self.received_at <= ask.target_s else "missed"
         if self.plan.over and self.error is None and self.last_at:
-            return "met" if self.last_at - self.received_at <= ask.target_s else "missed"
+            return "met" if self._met(ask.target_s) else "missed"
+        if ask.priority is not LatencyPriority.THROUGHPUT and self._clock.now() - self.received_at > ask.target_s:
+            return "missed"
         return "predicted_met" if choice.score.probability >= ask.percentile / 100 else "predicted_miss"
+
+    def _met(self, target_s: float) -> bool:
+        """Whether an answer that has come to its end kept what was asked: a rate is held against its own tokens."""
+        rate = self.request.hints.min_tokens_per_second
+        if rate is None or self.request.ask.priority is not LatencyPriority.THROUGHPUT:
+            return self.last_at - self.received_at <= target_s
+        measured = self.measurement()
+        took_ms = measured.generation_ms or measured.total_ms  # of an answer that came whole the parts are not seen
+        return 1000 * measured.tokens_generated >= rate * took_ms
 
     # ------------------------------------------------------------------ the plan's hands
     def _post(self, event: Event) -> None:
@@ -304,7 +331,5 @@ class Exchange:
         if not self._committed.done():
             self._committed.set_exception(error)
         elif self._call is not None:
+            self._cut(self._call)
             self._call.abort(error)
-
-
-type Observer = Callable[[Outcome], None]

@@ -10,6 +10,7 @@ FIRST_S, LONGEST_S = 5.0, 15.0  # first ejection, doubled at each further failur
 JITTER = (0.8, 1.2)  # so that instances do not return at the same moment
 RATE_LIMIT_DEFAULT_S = 1.0  # a 429 without a hint
 RATE_LIMIT_JITTER = (1.0, 1.5)  # never below the provider's hint
+CHANCE = 1e-3  # rarer than that, and silence is no bad luck: three in a row where nine of ten had answered
 MISCONFIGURED_S = 30.0  # a refused credential or a missing deployment does not heal in seconds
 MOST_EJECTED = 0.5  # of the fleet at once: if everything fails, it is not the deployments
 
@@ -20,7 +21,7 @@ class Ejections:
     `refused_until` is when a 429 asked to come back: kept apart, so that an ejection on top of it does not hide it.
     """
 
-    __slots__ = ("answered_at", "closed_until", "in_a_row", "refused_until", "why")
+    __slots__ = ("answered_at", "chance", "closed_until", "in_a_row", "refused_until", "why")
 
     def __init__(self, size: int) -> None:
         self.closed_until = [0.0] * size
@@ -28,10 +29,19 @@ class Ejections:
         self.why = [""] * size
         self.in_a_row = [0] * size
         self.answered_at = [-math.inf] * size  # when first content came last
+        self.chance = [1.0] * size  # of the silences since then, if nothing were wrong
 
     def answers(self, d: int, now: float) -> None:
         """First content came. It clears nothing yet: a deployment whose streams all break later is no good one."""
-        self.answered_at[d] = now
+        self.answered_at[d], self.chance[d] = now, 1.0
+
+    def silent(self, d: int, answered_by_now: float) -> bool:
+        """A call was dropped before its answer came, by when it had come with this probability.
+
+        Returns whether it and the silences before it, with no answer between them, are too many to be chance.
+        """
+        self.chance[d] *= 1 - answered_by_now
+        return self.chance[d] < CHANCE
 
     def outlived(self, d: int, sent_at: float) -> bool:
         """Whether the deployment has answered since: what was sent before and is still silent is old news of it."""

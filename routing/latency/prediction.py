@@ -20,6 +20,7 @@ _ROOT_THREE = math.sqrt(3)
 DRIFT = 0.25
 P90, P95, P99 = 1.2816, 1.6449, 2.3263  # points of the standard normal distribution
 _ROOT_HALF = math.sqrt(0.5)
+_FAR = 6.0  # deviations, beyond which the asymptote is right within 0.2 %
 
 type LengthPoints = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 
@@ -55,6 +56,13 @@ def prompt_log(tokens_in: float) -> float:
 def below(z: float) -> float:
     """P(standardised residual <= z)."""
     return 0.5 + 0.5 * math.erf(z * _ROOT_HALF if z > 0 else 2 * z * _ROOT_HALF)
+
+
+def mean_above(z: float) -> float:
+    """E[x | x > z] of a standard normal x: the inverse Mills ratio, and far out its asymptote."""
+    if z > _FAR:
+        return z + 1 / z
+    return math.exp(-z * z / 2) / math.sqrt(math.pi / 2) / math.erfc(z * _ROOT_HALF)
 
 
 def length_points(spread: float) -> LengthPoints:

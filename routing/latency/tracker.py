@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from routing.fleet import Fleet
 from routing.latency.network import NetworkFloor
-from routing.latency.prediction import PRIOR_SAMPLES, SHIFT, Belief, prompt_log
+from routing.latency.prediction import PRIOR_SAMPLES, SHIFT, Belief, length_points, mean_above, prompt_log, within
 from routing.latency.sketch import Sketch
 from routing.latency.sums import (
     ANSWERS,
@@ -43,6 +43,8 @@ from routing.outcome import LatencyMeasurement
 PRIOR_LEVEL, PRIOR_SPREAD, PRIOR_PACE, PRIOR_FAILING = PRIOR_SAMPLES, 10.0, 2.0, 4.0  # samples that the prior is worth
 UPPER_HALF = 1.45  # the squares of both halves, as those of the upper half alone
 CLIP, CLIP_AFTER = 2.5, 3.0  # one wild sample must not own the level, once there are a few
+PACE_SPREAD = 0.25  # in logs, of an answer's pace about what is believed
+RARE = 0.1  # share of answers that come so late: a later one counts as a failure more and more
 SILENCE_CLIP = 1.0  # a cancelled call that was silent counts as at most this much above the level
 RATE_LIMIT_WEIGHT = 0.8  # of a failure
 FASTEST_S, FASTEST_PACE_S = 0.005, 1e-4  # below these a measurement is a clock's resolution
@@ -156,6 +158,41 @@ class LatencyTracker:
         x, level = self._residual(d, age, tokens_in), self.beliefs[d].level
         if x > level:
             self._learn(d, now, min(x, level + SILENCE_CLIP))
+        for watcher in self.watchers:
+            watcher.saw_silence(d, now, age)
+
+    def answered_by(self, d: int, age: float, tokens_in: float, length: float, length_spread: float) -> float:
+        """P(a whole answer of about `length` tokens has come `age` seconds after it was asked for), failures aside."""
+        b = self.beliefs[d]
+        at = b.at + prompt_log(tokens_in)
+        return within(age - self.net_s[d], at, b.spread, length * b.pace, length_points(length_spread))
+
+    def silent_whole(
+        self, d: int, now: float, age: float, tokens_in: float, length: float, length_spread: float, hangs: bool
+    ) -> None:
+        """An unstreamed call was dropped after `age` seconds: its answer, of about `length` tokens, would have taken
+        longer.
+
+        Level and pace learn what is to be expected of a value that is known to lie above a bound: the mean of the
+        normal distribution's rest (inverse Mills ratio; the E step of EM for censored samples). An answer may also be
+        late because it is long: of the surprise the deployment gets the share that its own variance has. Where
+        silences say that it `hangs` it gets all, as much as one call may count, and has failed.
+
+        A silence that hardly an answer would have had is rather a failure, by how rare it is.
+        """
+        rare = 1 - (1 - self.answered_by(d, age, tokens_in, length, length_spread)) / RARE
+        failed = 1.0 if hangs else max(0.0, rare)
+        b = self.beliefs[d]
+        first, answer = math.exp(b.level + self.log_base[d] + prompt_log(tokens_in)), length * b.pace
+        own = math.hypot(b.spread * first, PACE_SPREAD * answer) / (first + answer)
+        spread = math.hypot(own, length_spread * answer / (first + answer))
+        z = math.log(max(FASTEST_S, age - self.net_s[d]) / (first + answer)) / spread
+        late = SILENCE_CLIP if hangs else min(SILENCE_CLIP, own**2 / spread * mean_above(z))
+        for sketch in self._both(d, now):
+            sketch.sums.age(now)[FAILURES] += failed
+        self._learn(d, now, b.level + late)
+        if length > 1:
+            self._learn_pace(d, now, b.pace * math.exp(late))
         for watcher in self.watchers:
             watcher.saw_silence(d, now, age)
 

@@ -1,6 +1,7 @@
 """One request's life, decided without I/O."""
 
 from routing.plan.moves import (
+    FEWEST_EVENTS,
     PACE_EVENTS,
     Action,
     Cancel,
@@ -20,6 +21,7 @@ from routing.plan.moves import (
 from routing.plan.plan import Attempt, Plan
 
 __all__ = [
+    "FEWEST_EVENTS",
     "PACE_EVENTS",
     "Action",
     "Attempt",

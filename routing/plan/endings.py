@@ -22,11 +22,13 @@ from routing.errors import (
 from routing.plan.candidates import Candidates
 from routing.policy.view import View
 
+SOON_S = 1.0  # to come back in where nothing says how long it will take
+
 
 def failed(errors: Sequence[AttemptError], candidates: Candidates, now: float, deadline_passed: bool) -> RouterError:
     """After attempts that ended with `errors`, none of them with content."""
     too_long = next((e for e in errors if isinstance(e, ContextTooLong)), None)
-    if too_long is not None:
+    if too_long is not None and all(isinstance(e, ContextTooLong) for e in errors):
         return ProviderRejected(too_long.message, 400, "context_length_exceeded", "messages")
     if deadline_passed:
         return too_late("total_timeout")
@@ -40,11 +42,12 @@ def failed(errors: Sequence[AttemptError], candidates: Candidates, now: float, d
 def nothing_to_choose(view: View, candidates: Candidates, now: float) -> RouterError:
     """Without any attempt."""
     usable = candidates.usable()
+    if _out_of_service(view, candidates):
+        return Overloaded("every deployment that may serve this is out of service")
     if not usable:
-        reasons = sorted({reason.split(" for ")[0] for reason in candidates.exclusions(now).values()} - {"model"})
-        return NoEligibleDeployment(
-            "no deployment can serve this request; ruled out by " + (", ".join(reasons) or "the fleet")
-        )
+        said = (reason.split(" by ")[0] for reason in candidates.exclusions(now).values())  # not who has ordered it
+        reasons = ", ".join(sorted(set(said) - {"model"}))
+        return NoEligibleDeployment(f"no deployment can serve this request; ruled out by {reasons or 'the fleet'}")
     if any(view.slots.full(d) for d in usable):
         return Overloaded("every deployment that may serve this is at capacity")
     return _rate_limited(candidates, now)
@@ -70,4 +73,13 @@ def passed_on(error: RequestRejected) -> ProviderRejected:
 
 
 def _rate_limited(candidates: Candidates, now: float) -> AllRateLimited:
+    free, panic = candidates.ready(now)
+    if free and not panic:  # but no tries are left
+        return AllRateLimited("the deployments that were tried are rate-limited; others are free", SOON_S)
     return AllRateLimited("every deployment that may serve this is rate-limited", candidates.retry_after(now))
+
+
+def _out_of_service(view: View, candidates: Candidates) -> bool:
+    """Whether operators have disabled all that could serve the request."""
+    able = (*candidates.eligible.first, *candidates.eligible.standby)
+    return bool(able) and all(d in view.orders and view.orders[d].state == "disable" for d in able)

@@ -30,7 +30,7 @@ class FirstContent:
 
 @dataclass(slots=True)
 class Progress:
-    """A stream has shown its pace, at its PACE_EVENTS-th content event."""
+    """A stream has shown its pace: at its PACE_EVENTS-th content event, or where it was cut before."""
 
     attempt: int
     seconds_per_event: float

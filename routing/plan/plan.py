@@ -96,8 +96,8 @@ class Plan:
 
     # ------------------------------------------------------------------ events
     def on(self, event: Event, now: float) -> list[Action]:  # noqa: PLR0911  # one return for each kind of event
-        """What to do now that `event` has happened. After the plan is over it asks for nothing."""
-        if self.over:
+        """What to do now that `event` has happened. After the plan is over it asks for nothing, and still learns."""
+        if self.over and not isinstance(event, Progress):
             return []
         match event:
             case FirstContent(number):
@@ -314,8 +314,17 @@ class Plan:
         return Cancel(attempt.number)
 
     def _silent(self, attempt: Attempt, now: float) -> None:
+        """Learn from an attempt that is dropped before any content. An answer that comes whole may be silent for long,
+        and nothing but its length: it takes a run of silences to blame a deployment for them."""
+        d, age, tokens_in, tracker = attempt.deployment, now - attempt.sent_at, self.ask.tokens_in, self.view.tracker
         if self.ask.streamed:
-            self.view.tracker.silent(attempt.deployment, now, now - attempt.sent_at, self.ask.tokens_in)
+            tracker.silent(d, now, age, tokens_in)
+            return
+        length = self.ask.expected_tokens, self.ask.length_spread
+        hangs = self.view.health.silent(d, tracker.answered_by(d, age, tokens_in, *length))
+        tracker.silent_whole(d, now, age, tokens_in, *length, hangs)
+        if hangs:
+            self.view.health.failed(d, now, self.rng)
 
     @staticmethod
     def _record_end(attempt: Attempt, now: float, verdict: Verdict) -> None:
@@ -328,6 +337,7 @@ class Plan:
         match error:
             case RequestRejected() | ContextTooLong():
                 self._record_end(attempt, now, Verdict.IGNORED)
+                self.view.failovers.refund(attempt.paid)  # the request's fault: it must not use up others' failovers
                 if isinstance(error, ContextTooLong):
                     self.candidates.smallest_window = max(self.candidates.smallest_window, self.view.context_window[d])
                 return

@@ -21,7 +21,7 @@ from tests.harness.eventually import eventually
 from tests.harness.incoming import Hit
 from tests.harness.invariants import Evidence, invariants
 from tests.harness.openai_wire import DONE, Chat, error
-from tests.harness.script import CLOSE, HANG, RESET, Script, Step
+from tests.harness.script import CLOSE, HANG, RESET, Delay, Script, Step
 from tests.harness.served import FAST, KEY, PROVIDER_KEY, Served, fleet
 from tests.harness.upstream import Upstream
 from tests.harness.wire import LAST_CHUNK, chunk, chunked, stream, stream_head, voice
@@ -329,6 +329,44 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
         writer.close()
         await writer.wait_closed()
         assert not caller.answers
+
+
+async def test_a_stream_that_is_cut_at_its_deadline_has_shown_how_slow_it_is() -> None:
+    """A word each 0.1 s where a thousand a second were expected: the next caller with a deadline goes elsewhere."""
+    crawl: list[Step] = [stream_head(), chunk(A.role()), *(s for c in A.contents(60) for s in (chunk(c), Delay(0.1)))]
+    quick = {"tokens_per_second": 1000.0}
+    async with (
+        Upstream(crawl) as a,
+        Upstream(B.stream(TOKENS)) as b,
+        two(a, b, first={**FAST, **quick}, second={**SLOWER, **quick}) as (router, caller),
+    ):
+        answer = await caller.chat(routing={"max_total_ms": 600, "hedge": "off"})
+        assert b"total_timeout" in answer.body
+        assert router.edge.router.tracker.beliefs[0].pace > 0.01, "ten times slower after one stream"
+        answer = await caller.chat(routing={"max_total_ms": 600, "hedge": "off"})
+        assert (answer.status, header(answer, "deployment")) == (200, "b")
+
+
+async def test_a_call_that_is_cancelled_from_inside_is_answered_elsewhere_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a library may do whose own time is up: the request does not wait out its patience."""
+
+    async def cancelled(*_: Any) -> Any:
+        raise asyncio.CancelledError
+
+    async with Upstream() as a, Upstream(B.stream(TOKENS)) as b, two(a, b) as (router, caller):
+        monkeypatch.setattr(router.edge.router.providers[0], "open", cancelled)
+        answer = await caller.chat(routing={"hedge": "off"})
+        assert (answer.status, answer.text) == (200, voice("B", TOKENS))
+
+
+@pytest.mark.parametrize(("wait_s", "slo"), [(0.0, "met"), (0.5, "missed")])
+async def test_a_rate_that_was_asked_for_is_held_against_the_answers_own_tokens(wait_s: float, slo: str) -> None:
+    """Five tokens in half a second are no forty a second, however long the answer was expected to be."""
+    async with Upstream([Delay(wait_s), *A.answer(TOKENS)]) as a, Upstream() as b, two(a, b) as (_, caller):
+        answer = await caller.chat(stream=False, routing={"min_tokens_per_second": 40, "hedge": "off"})
+        assert (answer.status, header(answer, "slo")) == (200, slo)
 
 
 async def test_a_fault_of_our_own_in_asking_one_provider_is_answered_by_another(

@@ -11,6 +11,7 @@ import pytest
 
 from routing.errors import AllDeploymentsFailed, RateLimited, ServerError
 from routing.policy.view import FAILOVER_START, View
+from routing.request import LatencyPriority
 from tests.unit.fleets import deployment, equal, fleet
 from tests.unit.plan.life import ask
 from tests.unit.virtual import Answer, Behaviour, Request, World, between, every, failing, share, steady
@@ -127,3 +128,34 @@ def test_a_slow_down_is_followed_nearly_as_well_as_by_an_oracle(seed: int) -> No
 
     oracle = sum(best(r.sent_at) for r in requests) / len(requests)
     assert sum(r.ttft <= 0.9 for r in requests) / len(requests) >= 0.95 * oracle
+
+
+# ---------------------------------------------------------------------- answers that come whole, to a deadline
+WHOLE_S, DEADLINE_S = 1.5, 2.5  # of fifty tokens: median, and when callers give up
+
+
+def whole(bad: Behaviour, hedge: bool) -> list[Request]:
+    rng = Random(5)
+    good = [lambda _now: Answer(WHOLE_S * math.exp(rng.gauss(0.0, 0.15)), 0.0) for _ in range(2)]
+    made = World(View.of(equal(3)), [bad, *good], seed=3)
+    asked = ask(DEADLINE_S, DEADLINE_S, LatencyPriority.TOTAL, streamed=False, expected_tokens=50.0, hedge=hedge)
+    made.send(asked, every(0.5, 300.0))
+    return made.run()
+
+
+def hangs_half_of_the_time() -> Behaviour:
+    rng = Random(9)
+    return lambda _now: Answer(1e5 if rng.random() < 0.5 else 0.8 * WHOLE_S, 0.0)
+
+
+@pytest.mark.parametrize("hedge", [False, True])
+@pytest.mark.parametrize(
+    "bad",
+    [lambda _now: Answer(1e5), lambda _now: Answer(3 * WHOLE_S, 0.0), hangs_half_of_the_time()],
+    ids=["hangs", "three-times-slower", "hangs-half-of-the-time"],
+)
+def test_a_deployment_whose_answers_are_cut_at_their_deadlines_is_avoided(bad: Behaviour, hedge: bool) -> None:
+    """Nothing ever comes of its calls, and nothing but their silence tells of it."""
+    requests = whole(bad, hedge)
+    assert share(requests, 0, 100.0) <= 0.1
+    assert failed_share(sent(requests, 100.0, 300.0)) <= 0.1

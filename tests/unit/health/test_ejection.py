@@ -157,3 +157,23 @@ def test_an_ejection_does_not_hide_when_a_429_asked_to_come_back(hint: float) ->
     assert health.refused_until[0] >= NOW + hint
     assert health.closed_until[0] >= max(health.refused_until[0], NOW + JITTER[0] * LONGEST_S)
     assert health.refused_until[1] == 0.0
+
+
+@pytest.mark.parametrize(("answered_by_then", "silences"), [(0.5, 10), (0.85, 4), (0.99, 2), (1.0, 1)])
+def test_silences_are_no_chance_when_there_are_too_many_in_a_row(answered_by_then: float, silences: int) -> None:
+    health = Ejections(2)
+    said = [health.silent(0, answered_by_then) for _ in range(silences)]
+    assert said == [False] * (silences - 1) + [True]
+    assert health.silent(1, answered_by_then) is (silences == 1), "each deployment by itself"
+
+
+def test_an_answer_between_silences_makes_them_chance() -> None:
+    health = Ejections(1)
+    for _ in range(100):
+        assert not health.silent(0, 0.95)
+        health.answers(0, NOW)
+
+
+def test_silence_before_an_answer_was_due_means_nothing() -> None:
+    health = Ejections(1)
+    assert not any(health.silent(0, 0.0) for _ in range(1_000))

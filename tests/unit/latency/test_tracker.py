@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
@@ -147,6 +148,76 @@ def test_silence_is_no_measured_time() -> None:
     t = tracker()
     t.silent(0, NOW, 30.0, 1_000)
     assert t.known[0].ttft_ms.count(NOW) == 0.0
+
+
+# ---------------------------------------------------------------------- whole answers that were not waited for
+TOKENS = 100
+WHOLE_S = NET_S + BASE_S + TOKENS * PACE_S
+
+
+def drop(t: LatencyTracker, age: float, length_spread: float = 0.38, hangs: bool = False) -> None:
+    t.silent_whole(0, NOW, age, 1_000, TOKENS, length_spread, hangs)
+
+
+@pytest.mark.parametrize("waited", [0.6, 1.0, 1.5])
+def test_answers_that_are_cut_at_a_limit_leave_the_level_where_it_is(waited: float) -> None:
+    """Some answers are seen, of the others it is known that they take longer: no limit makes a deployment look slow."""
+    t, rng = tracker(), Random(3)
+    for _ in range(2_000):
+        factor = math.exp(rng.gauss(0.0, 0.25))
+        total = NET_S + (BASE_S + TOKENS * PACE_S) * factor
+        if total <= waited * WHOLE_S:
+            t.whole(0, NOW, total, 1_000, TOKENS)
+        else:
+            drop(t, waited * WHOLE_S, length_spread=0.0)
+    assert t.belief(0, NOW).level == pytest.approx(0.0, abs=0.1)
+    assert t.belief(0, NOW).pace == pytest.approx(PACE_S, rel=0.1)
+
+
+def test_a_limit_that_nothing_meets_makes_a_deployment_slower() -> None:
+    t = tracker()
+    for _ in range(10):
+        drop(t, 1.2 * WHOLE_S)
+    assert t.belief(0, NOW).level > 0.15
+    assert t.belief(0, NOW).pace > 1.15 * PACE_S
+
+
+def test_a_long_answer_explains_silence_where_its_length_is_uncertain() -> None:
+    sure, unsure = tracker(), tracker()
+    drop(sure, 2 * WHOLE_S, length_spread=0.1)
+    drop(unsure, 2 * WHOLE_S, length_spread=1.0)
+    assert sure.belief(0, NOW).level > 3 * unsure.belief(0, NOW).level > 0
+
+
+def test_a_caller_who_leaves_early_says_nothing_of_the_deployment() -> None:
+    t = tracker()
+    drop(t, 0.2 * WHOLE_S)
+    drop(t, 0.0)
+    assert t.belief(0, NOW).level == pytest.approx(0.0, abs=0.01)
+    assert t.belief(0, NOW).keep == 1.0
+
+
+@pytest.mark.parametrize(("waited", "failures"), [(1.0, 0.0), (10.0, 1.0)])
+def test_silence_that_hardly_an_answer_has_is_a_failure(waited: float, failures: float) -> None:
+    t = tracker()
+    drop(t, waited * WHOLE_S)
+    assert t.belief(0, NOW).keep == pytest.approx(1 - failures / (failures + 4), abs=0.01)
+
+
+def test_a_deployment_that_hangs_has_failed_and_counts_as_slow_as_one_call_may() -> None:
+    t = tracker()
+    drop(t, WHOLE_S, hangs=True)
+    assert t.belief(0, NOW).level == pytest.approx(1.0 / 3)
+    assert t.belief(0, NOW).keep == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.38, 1.0])
+def test_the_longer_a_call_is_silent_the_likelier_its_answer_was_due(spread: float) -> None:
+    t = tracker()
+    chances = [t.answered_by(0, age, 1_000, TOKENS, spread) for age in (0.0, 0.5, 1.0, 2.5, 5.0, 60.0)]
+    assert chances == sorted(chances)
+    assert chances[0] == 0.0
+    assert chances[-1] == pytest.approx(1.0, abs=1e-3)
 
 
 @pytest.mark.parametrize(("rate_limited", "weight"), [(False, 1.0), (True, 0.8)])

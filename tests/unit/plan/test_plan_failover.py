@@ -33,6 +33,7 @@ from routing.plan import (
 )
 from routing.plan.plan import CEILING_S, MAX_TRIES
 from routing.policy.view import FAILOVER_SHARE, FAILOVER_START, View
+from routing.ports import Override
 from tests.unit.fleets import deployment, model, view
 from tests.unit.plan.life import Life, Scripted, abc, ask, scripted
 
@@ -204,6 +205,17 @@ def test_429_everywhere_is_a_429_with_the_smallest_retry_after() -> None:
     assert not any(a.hedge for a in life.plan.attempts)
 
 
+def test_429_from_all_that_were_tried_is_no_word_of_the_others() -> None:
+    """Three tries are all there are; the caller may come back at once, as a fourth deployment is free."""
+    life = scripted()
+    life.on(Start(), 0.0)
+    for number in range(3):
+        life.on(Failed(number, RateLimited("429", 60.0)), 0.1)
+    assert isinstance(life.error, AllRateLimited)
+    assert life.error.retry_after_s == 1.0
+    assert "others are free" in life.error.message
+
+
 def test_what_is_known_to_be_rate_limited_is_not_asked_at_all() -> None:
     life = scripted()
     for d in range(4):
@@ -290,6 +302,41 @@ def test_a_prompt_too_long_for_all_is_the_callers() -> None:
     assert isinstance(error, ProviderRejected)
     assert (error.status, error.code, error.message) == (400, "context_length_exceeded", "8000 tokens at most")
     assert life.called == ["small"]
+
+
+def test_a_prompt_too_long_for_one_hides_no_failure_of_another() -> None:
+    """Where a larger model failed for another reason, to try again later makes sense."""
+    life = scripted(on=view(*(deployment(m, model=m) for m in ("small", "large")), models=windows()))
+    life.on(Start(), 0.0)
+    life.on(Failed(0, ContextTooLong("too long")), 0.1)
+    life.on(Failed(1, FAILED), 0.2)
+    assert isinstance(life.error, AllDeploymentsFailed)
+
+
+def test_a_request_that_cannot_be_served_uses_up_nobodys_failovers() -> None:
+    on = view(*(deployment(m, model=m) for m in ("small", "large")), models=windows())
+    before = on.failovers.content
+    for _ in range(5):
+        life = scripted(on=on)
+        life.on(Start(), 0.0)
+        life.on(Failed(0, ContextTooLong("too long")), 0.1)
+        life.on(Failed(1, ContextTooLong("too long")), 0.2)
+        assert life.error.status == 400
+    assert on.failovers.content >= before
+
+
+@pytest.mark.parametrize(("disabled", "status"), [(("a", "b"), 503), (("a",), 400)])
+def test_what_operators_took_out_is_out_of_service_and_no_fault_of_the_request(
+    disabled: tuple[str, ...], status: int
+) -> None:
+    """The caller is not told who ordered it."""
+    on = view(deployment("a"), deployment("b", model="small"), models=[model("small", context_window=1), model()])
+    orders = {d: Override(name, "ada@corp.example", 1e9, "disable") for d, name in enumerate("ab")}
+    on.obey({d: order for d, order in orders.items() if order.deployment in disabled})
+    life = scripted(on=on)
+    life.on(Start(), 0.0)
+    assert life.error.status == status
+    assert "ada" not in life.error.message
 
 
 def test_a_request_for_one_try_is_never_sent_twice_once_accepted() -> None:

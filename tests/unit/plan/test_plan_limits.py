@@ -9,6 +9,7 @@ from routing.errors import (
     DeadlineExceeded,
     ServerError,
 )
+from routing.health.ejection import IN_A_ROW
 from routing.outcome import Verdict
 from routing.plan import (
     Cancel,
@@ -17,12 +18,14 @@ from routing.plan import (
     FirstContent,
     GiveUp,
     Open,
+    Progress,
     Start,
     Tick,
     WakeAt,
 )
 from routing.plan.plan import CEILING_S, NO_TARGET_PATIENCE
-from routing.request import Ask
+from routing.policy.view import View
+from routing.request import Ask, LatencyPriority
 from tests.unit.fleets import deployment, view
 from tests.unit.plan.life import Life, Scripted, abc, ask, scripted
 
@@ -209,3 +212,52 @@ def test_a_target_that_is_not_required_limits_nothing() -> None:
     life.on(Tick(), 0.5)
     assert not life.plan.over
     assert life.on(FirstContent(0), 40.0) == [Commit(0)]
+
+
+# ---------------------------------------------------------------------- answers that come whole
+def hanging(deadline_s: float, requests: int) -> View:
+    """A view after so many unstreamed requests to a deployment that says nothing, each given up at its deadline."""
+    on = view(deployment("a"))
+    for n in range(requests):
+        asked = ask(deadline_s, deadline_s, LatencyPriority.TOTAL, streamed=False, expected_tokens=100.0)
+        life = Life(on, asked, Scripted(), started_at=10.0 * n)
+        life.on(Start(), 10.0 * n)
+        life.on(Tick(), 10.0 * n + deadline_s)
+        assert life.error.code == "total_timeout"
+    return on
+
+
+def test_a_deadline_that_passes_in_silence_is_held_against_the_deployment() -> None:
+    """A hundred tokens take 2.5 s here: half of the answers would have come."""
+    once, often = hanging(2.5, 1), hanging(2.5, 12)
+    assert 0 < once.tracker.belief(0, 2.5).level < often.tracker.belief(0, 112.5).level
+    assert often.health.in_a_row[0] == 0, "slow, as far as anybody knows"
+
+
+def test_a_deployment_that_hangs_is_ejected_by_deadlines_alone() -> None:
+    assert hanging(6.0, IN_A_ROW).health.in_a_row[0] == IN_A_ROW
+
+
+def test_one_deadline_that_passes_long_after_the_answer_was_due_is_a_failure() -> None:
+    assert hanging(30.0, 1).tracker.belief(0, 30.0).keep < 0.85
+
+
+def test_a_hedge_that_wins_tells_of_the_silence_that_it_was_sent_for() -> None:
+    asked = ask(None, None, LatencyPriority.TOTAL, streamed=False, expected_tokens=100.0)
+    life = scripted(hedge_s=20.0, asked=asked)
+    life.on(Start(), 0.0)
+    life.on(Tick(), 20.0)
+    life.on(FirstContent(1), 22.0)
+    assert life.view.tracker.belief(0, 22.0).level > 0
+    assert life.view.tracker.belief(1, 22.0).level == 0
+
+
+def test_a_stream_that_was_cut_still_tells_its_pace() -> None:
+    """The driver tells it when the plan has given the request up."""
+    life = scripted(asked=ask(deadline_s=3.0))
+    life.on(Start(), 0.0)
+    life.on(FirstContent(0), 0.5)
+    life.on(Tick(), 3.0)
+    assert life.plan.over
+    assert life.on(Progress(0, 0.5), 3.0) == []
+    assert life.view.tracker.belief(0, 3.0).pace > 0.1
