@@ -332,8 +332,12 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
 
 
 async def test_a_stream_that_is_cut_at_its_deadline_has_shown_how_slow_it_is() -> None:
-    """A word each 0.1 s where a thousand a second were expected: the next caller with a deadline goes elsewhere."""
-    crawl: list[Step] = [stream_head(), chunk(A.role()), *(s for c in A.contents(60) for s in (chunk(c), Delay(0.1)))]
+    """A word each 0.2 s where a thousand a second were expected: the next caller with a deadline goes elsewhere."""
+    crawl: list[Step] = [
+        stream_head(),
+        chunk(A.role()),
+        *(s for c in A.contents(TOKENS) for s in (chunk(c), Delay(0.2))),
+    ]
     quick = {"tokens_per_second": 1000.0}
     async with (
         Upstream(crawl) as a,
