@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_left
 from collections.abc import Iterable
 from datetime import date, timedelta
 from functools import cached_property
@@ -199,6 +200,22 @@ class Fleet(_Entry):
         """Models that may stand in, by the model asked for."""
         return {f.model: f.models for f in self.fallbacks}
 
+    @cached_property
+    def refused_parameters(self) -> frozenset[str]:
+        """Parameters that some model refuses."""
+        return frozenset(name for m in self.models for name in m.unsupported_parameters)
+
+    @cached_property
+    def _output_limits(self) -> list[int]:
+        return sorted({m.max_output_tokens for m in self.models})
+
+    def output_step(self, tokens: int) -> int:
+        """The least `max_output_tokens` of a model that can write so many, 0 where all can: requests that differ only
+        in their limits are of few kinds. `tokens` itself where no model can."""
+        limits = self._output_limits
+        i = bisect_left(limits, tokens)
+        return 0 if i == 0 else limits[i] if i < len(limits) else tokens
+
     def resolve(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """(models, models that may stand in) for a model's name, an alias or `auto`; no models means any.
 
@@ -226,6 +243,15 @@ class Fleet(_Entry):
         if a is b:
             return RTT_SAME_REGION_MS
         return RTT_FIXED_MS + RTT_PER_KM_MS * _distance_km(a, b)
+
+    def nearest(self, place: str, origin: str) -> str | None:
+        """The region that `place` is, or of a geography the one nearest to the region `origin`; None where it has none.
+
+        `place` is a region's id or a geography.
+        """
+        regions = [r for r in self.regions if place in (r.id, r.geography)]
+        here = self.region_by_name[origin]
+        return min(regions, key=lambda r: _distance_km(here, r)).id if regions else None
 
     def inference_may_run_in(self, deployment: Deployment) -> tuple[str, ...]:
         """Names of the places where a deployment's inference stays, by its type; empty = anywhere.

@@ -34,7 +34,7 @@ class LatencyMeasurement:
     generation_ms: float  # first to last content-bearing event
     total_ms: float
     tokens_generated: int
-    queue_estimated: bool = True  # True: no provider header told the queue
+    queue_estimated: bool = True  # no provider header told its processing time: its own queue is unknown
 
     @property
     def model_ttft_ms(self) -> float:
@@ -78,10 +78,9 @@ class Outcome:
     deployment: str | None = None
     model: str | None = None
     reason: str | None = None
-    slo: str = "none"  # met, missed, predicted_miss, none
+    slo: str = "none"  # met, missed, none; predicted_met or predicted_miss where it ended before that was known
     error: str | None = None
     measurement: LatencyMeasurement | None = None
     usage: Usage | None = None
     total_ms: float = 0.0
-    overhead_ms: float = 0.0
     attempts: list[AttemptRecord] = field(default_factory=list)

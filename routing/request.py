@@ -31,7 +31,7 @@ class Hints:
     max_cost_usd: float | None = None
     allowed_regions: tuple[str, ...] = ()
     user_id: str | None = None
-    user_region: str | None = None
+    user_region: str | None = None  # a region or a geography
     user_location: str | None = None
     session_id: str | None = None
     hedge: str = "auto"
@@ -53,7 +53,8 @@ class Demand:
     dialect: str | None = None  # set where the request cannot be translated
     untranslatable: str = ""  # why not, for the explanation
     needs: frozenset[str] = frozenset()  # capabilities
-    parameters: frozenset[str] = frozenset()  # of the request body; some models refuse some
+    parameters: frozenset[str] = frozenset()  # of the request body: those that some model refuses
+    output_tokens: int = 0  # a model must be able to write so many
     pinned: str | None = None  # the one deployment that may serve it
 
 
@@ -72,6 +73,7 @@ class Ask:
     expected_tokens: float = 200.0
     length_spread: float = 0.38  # deviation of ln(answer's tokens / expected), and of its pace
     most_tokens: float = math.inf  # that the answer may have
+    answers: int = 1  # asked for at once; `expected_tokens` and `most_tokens` are of one
     reserved_tokens: int = 0  # prompt and max_tokens: what the provider counts against quota
     max_cost_usd: float | None = None
     cheapest: bool = False  # the cheapest deployment that meets the target, instead of the likeliest
@@ -106,7 +108,7 @@ class ChatRequest:
     stream: bool = False
     include_usage: bool = False
     model: str = "auto"  # as the caller named it
-    text_bytes: int = 0  # of the prompt's text
+    text_bytes: int = 0  # of a prompt that is text alone; 0 where its bytes do not tell how many tokens they are
     caller: str = ""
     user_key: str | None = None
     user_region: str | None = None  # where the user is, as far as the caller or Front Door tells

@@ -10,6 +10,7 @@ from routing.errors import RequestError
 
 DEEPEST = 254  # levels of nesting that orjson writes; it reads 1,024
 LONGEST_NAME, MOST_NAMES = 256, 32
+LONGEST_FIELD = 64  # characters of a field's name: no API has longer ones, and some are kept
 # What names a place to connect to, whatever its spelling: `api_base`, `api-base` and `apiBase` are one
 ENDPOINT_FIELDS = {
     "apibase", "baseurl", "apikey", "endpoint", "azureendpoint", "customhost", "apiversion", "organization",
@@ -28,6 +29,10 @@ def json_object(raw: bytes, most_fields: int) -> dict[str, Any]:
         raise RequestError("the body must be a JSON object")
     if len(body) > most_fields:
         raise RequestError(f"the body has more than {most_fields} fields")
+    for name in body:
+        if len(name) > LONGEST_FIELD:
+            begin = name[:LONGEST_FIELD]
+            raise RequestError(f"the field `{begin}...` has a name of more than {LONGEST_FIELD} characters", begin)
     # a body with no more brackets than that cannot be deeper, and few bodies have more
     if raw.count(b"{") + raw.count(b"[") > DEEPEST:
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from routing.dialects.fields import count, field, json_object, model_name, model_names, no_endpoints, number, texts
 from routing.dialects.parsed import Parsed
 from routing.errors import RequestError
@@ -11,6 +13,7 @@ from routing.request import Conversation
 
 DIALECT = "openai"
 MOST_TOKENS, MOST_ANSWERS, MOST_FIELDS, MOST_MESSAGES, MOST_STOPS = 10_000_000, 16, 100, 10_000, 16
+LONGEST_REASON = 100  # characters of what is kept of why a request cannot be translated: callers' words are in it
 # Fields that never decide which model can serve a request
 PLAIN = {
     "messages", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n",
@@ -21,10 +24,13 @@ TRANSLATED = {
     "messages", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p",
     "stop", "user", "safety_identifier",
 }  # fmt: skip
+# Fields and parts of messages that a provider writes into the prompt
+PROMPTED, CALLS = ("tools", "functions", "response_format", "web_search_options"), ("tool_calls", "function_call")
 DEFAULTS: dict[str, object] = {
     "temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "n": 1, "logprobs": False,
     "store": False, "response_format": {"type": "text"},
 }  # fmt: skip
+LIMITS = ("max_completion_tokens", "max_tokens")  # the newer name wins
 ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 
 
@@ -34,12 +40,15 @@ def parse(raw: bytes) -> Parsed:
     no_endpoints(body)
     routing = field(body, "routing", dict, {})
     no_endpoints(routing, "routing.")
-    text_bytes, images, beyond_text = _messages(body)
+    text_bytes, images, beyond_text, spoken = _messages(body)
+    prompted = [body[name] for name in PROMPTED if body.get(name) and body[name] != DEFAULTS.get(name)]
     stream = field(body, "stream", bool, False)
     options = field(body, "stream_options", dict, {})
     body.pop("routing", None)
     models = model_names(body.pop("models", None))
+    untranslatable = beyond_text or _turns(spoken)
     beyond_fields = _untranslatable(body)  # of what is not ours
+    max_tokens, limit_field = _limit(body)
     return Parsed(
         body=body,
         model=model_name(body),
@@ -47,13 +56,15 @@ def parse(raw: bytes) -> Parsed:
         routing=routing,
         stream=stream,
         include_usage=field(options, "include_usage", bool, False, "stream_options."),
-        text_bytes=text_bytes,
+        text_bytes=text_bytes + sum(map(_size, prompted)),
         images=images,
-        max_tokens=_max_tokens(body),
+        plain=not beyond_text and not prompted,
+        max_tokens=max_tokens,
+        limit_field=limit_field,
         answers=count(body, "n", MOST_ANSWERS) or 1,
         needs=_needs(body, images),
         parameters=frozenset(k for k in body if k not in PLAIN and body[k] is not None and body[k] != DEFAULTS.get(k)),
-        untranslatable=beyond_text or beyond_fields,
+        untranslatable=(untranslatable or beyond_fields)[:LONGEST_REASON],
         one_try=body.get("store") is True,
         user=_user(body),
         conversation=lambda: conversation(body),
@@ -77,7 +88,7 @@ def conversation(body: dict[str, Any]) -> Conversation:
     return Conversation(
         system="\n\n".join(system),
         turns=tuple(turns),
-        max_tokens=_max_tokens(body),
+        max_tokens=_limit(body)[0],
         temperature=body.get("temperature"),
         top_p=None if body.get("top_p") == DEFAULTS["top_p"] else body.get("top_p"),
         stop=texts(body, "stop", MOST_STOPS),
@@ -85,14 +96,14 @@ def conversation(body: dict[str, Any]) -> Conversation:
 
 
 # ---------------------------------------------------------------------- checks
-def _messages(body: dict[str, Any]) -> tuple[int, int, str]:
-    """(bytes of text, images, what in the messages cannot be translated)."""
+def _messages(body: dict[str, Any]) -> tuple[int, int, str, list[str]]:
+    """(bytes of text and calls, images, what is neither a role nor text, roles of the messages with words)."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise RequestError("`messages` must be a list with at least one message", "messages")
     if len(messages) > MOST_MESSAGES:
         raise RequestError(f"more than {MOST_MESSAGES} messages", "messages")
-    size, images, untranslatable = 0, 0, ""
+    size, images, beyond_text = 0, 0, ""
     spoken: list[str] = []
     for i, message in enumerate(messages):
         if not isinstance(message, dict):
@@ -101,13 +112,19 @@ def _messages(body: dict[str, Any]) -> tuple[int, int, str]:
         if not isinstance(role, str) or role not in ROLES:
             raise RequestError(f"`role` must be one of {', '.join(sorted(ROLES))}", f"messages[{i}].role")
         parts = _parts(message.get("content"), i)
-        untranslatable = untranslatable or _beyond_text(message, parts, i)
+        beyond_text = beyond_text or _beyond_text(message, parts, i)
         texts_of = [text for kind, text in parts if kind == "text"]
         size += sum(len(text) if text.isascii() else len(text.encode()) for text in texts_of)
+        size += sum(_size(message[name]) for name in CALLS if message.get(name))
         images += sum(kind == "image_url" for kind, _ in parts)
         if role in ("user", "assistant") and any(text.strip() for text in texts_of):
             spoken.append(role)
-    return size, images, untranslatable or _turns(spoken)
+    return size, images, beyond_text, spoken
+
+
+def _size(value: Any) -> int:
+    """Bytes of a part of the prompt that is no text: of its JSON, which tokens are about as long in."""
+    return len(orjson.dumps(value))
 
 
 def _beyond_text(message: dict[str, Any], parts: list[tuple[str, str]], i: int) -> str:
@@ -184,10 +201,10 @@ def _needs(body: dict[str, Any], images: int) -> frozenset[str]:
     return frozenset(needs)
 
 
-def _max_tokens(body: dict[str, Any]) -> int | None:
-    newer = count(body, "max_completion_tokens", MOST_TOKENS)
-    older = count(body, "max_tokens", MOST_TOKENS)
-    return older if newer is None else newer
+def _limit(body: dict[str, Any]) -> tuple[int | None, str]:
+    """(most tokens of an answer, the field that says so)."""
+    newer, older = (count(body, name, MOST_TOKENS) for name in LIMITS)
+    return (older, LIMITS[1]) if newer is None else (newer, LIMITS[0])
 
 
 def _user(body: dict[str, Any]) -> str | None:

@@ -19,9 +19,11 @@ class Parsed:
     routing: dict[str, Any]  # the caller's hints, unchecked
     stream: bool
     include_usage: bool
-    text_bytes: int
+    text_bytes: int  # of what a provider counts as prompt, but for images: text, tools and calls of them, schemas
     images: int
+    plain: bool  # whether the prompt is text alone
     max_tokens: int | None
+    limit_field: str  # the field that `max_tokens` came from
     answers: int  # how many are asked for at once
     needs: frozenset[str]
     parameters: frozenset[str]

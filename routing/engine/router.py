@@ -78,7 +78,7 @@ class LatencyRouter:
             decision = self.decide(ask)
         except RouterError:
             return None
-        self._learn_home(user_id, ask.home, decision.region, decision.reason)
+        self._learn_home(user_id, ask, decision.region, decision.reason)
         return decision
 
     def decide(self, ask: Ask) -> Decision:
@@ -114,17 +114,25 @@ class LatencyRouter:
         if plan.committed is None:
             return
         region = self.view.region[plan.committed.deployment]
-        self._learn_home(request.user_key, request.ask.home, region, plan.reason)
+        self._learn_home(request.user_key, request.ask, region, plan.reason)
         usage, tokens = exchange.usage, exchange.answer_tokens
         if usage is not None and tokens is not None:
             expected = request.hints.expected_tokens
             self.lengths.saw(request.model, request.text_bytes, usage.prompt_tokens, tokens, expected)
 
-    def _learn_home(self, user_key: str | None, home: str | None, region: str, reason: str) -> None:
-        """The user, at home in `home` where that is known, was answered from `region`."""
-        if home is None:
+    def _learn_home(self, user_key: str | None, ask: Ask, region: str, reason: str) -> None:
+        """The user was answered from `region`. A home that was only guessed gives way where it cannot be one."""
+        if user_key is None:
+            return
+        if ask.home is None:
             self.affinity.settle(user_key, region)
         elif reason == "left_home":
             self.affinity.left(user_key, region)
-        elif region == home:
+        elif region == ask.home:
             self.affinity.stayed(user_key)
+        elif not self._served_from(ask.home, ask) and self.affinity.home(user_key, self.clock.now()) is None:
+            self.affinity.settle(user_key, region)
+
+    def _served_from(self, region: str, ask: Ask) -> bool:
+        """Whether the region has a deployment of what is asked for, in whatever state."""
+        return any(self.view.region[d] == region for d in self.view.eligibility.of(ask.demand).first)

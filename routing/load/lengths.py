@@ -6,6 +6,9 @@ import math
 from typing import NamedTuple
 
 BYTES_PER_TOKEN = 4.0  # start; each provider's usage corrects it
+# Plausible for text of any language; beyond that the prompt held what we do not see, as a provider's own instructions
+LEAST_BYTES_PER_TOKEN, MOST_BYTES_PER_TOKEN = 1.0, 8.0
+LEAST_TEXT = 400  # bytes of a prompt that teaches: in a shorter one the marks around each message, 3 to 7 tokens, count
 IMAGE_TOKENS = 800  # fixed cost of an image
 ANSWER_TOKENS = 200.0  # start of the median answer
 LONG_ANSWER_TOKENS = 500.0  # who asks for throughput expects a long answer
@@ -53,16 +56,32 @@ class Lengths:
             return math.sqrt(logs.variance + logs.mean**2 + PACE_SPREAD**2)  # a hint that is always wrong is one, too
         return math.sqrt(self._answers.get(name, _UNSEEN).variance + PACE_SPREAD**2)
 
-    def saw(self, name: str, text_bytes: int, prompt_tokens: int, answer_tokens: int, expected: int | None) -> None:
-        """An answer came with the provider's own counts; `expected` is what its caller had said, if anything."""
-        if prompt_tokens > 0 and text_bytes > 0 and _room(self._ratios, name):
+    def saw(
+        self,
+        name: str,
+        text_bytes: int,
+        prompt_tokens: int,
+        answer_tokens: int,
+        expected: int | None,
+        cut: bool = False,
+    ) -> None:
+        """An answer came with the provider's own counts. `text_bytes` is 0 where the prompt was not text alone,
+        `expected` what its caller had said, if anything, and `cut` whether it ended at its caller's limit."""
+        if prompt_tokens > 0 and text_bytes >= LEAST_TEXT and _room(self._ratios, name):
             ratio = self._ratios.get(name, BYTES_PER_TOKEN)
-            self._ratios[name] = ratio + WEIGHT * (text_bytes / prompt_tokens - ratio)
-        if answer_tokens > 0 and _room(self._answers, name):
-            self._answers[name] = self._answers.get(name, _UNSEEN).learned(math.log(answer_tokens))
-        if answer_tokens > 0 and expected and _room(self._hinted, name):
-            logs = self._hinted.get(name, _UNSEEN_HINT)
-            self._hinted[name] = logs.learned(math.log(answer_tokens / expected))
+            seen = min(max(text_bytes / prompt_tokens, LEAST_BYTES_PER_TOKEN), MOST_BYTES_PER_TOKEN)
+            self._ratios[name] = ratio + WEIGHT * (seen - ratio)
+        if answer_tokens > 0:
+            self._saw_answer(name, answer_tokens, expected, cut)
+
+    def _saw_answer(self, name: str, tokens: int, expected: int | None, cut: bool) -> None:
+        """An answer that was cut would have been longer, nobody knows by how much: it may raise what is expected and
+        never lower it, or one caller's limits would become the length of everybody's answers."""
+        known = self._answers.get(name, _UNSEEN)
+        if _room(self._answers, name) and not (cut and math.log(tokens) <= known.mean):
+            self._answers[name] = known.learned(math.log(tokens))
+        if expected and not cut and _room(self._hinted, name):
+            self._hinted[name] = self._hinted.get(name, _UNSEEN_HINT).learned(math.log(tokens / expected))
 
 
 _UNSEEN = _Logs(math.log(ANSWER_TOKENS), SPREAD**2)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 HEADER_TAU_S = 15.0  # a header's word fades: others send too
 HEADER_MAX_AGE_S = 60.0
+MOST_OF_A_CALL_S = 60.0  # quotas are per minute: no call can take more of one
 
 
 class Quota:
@@ -22,8 +23,11 @@ class Quota:
         self.used_at = [-math.inf] * len(self.nominal)
 
     def cost_s(self, d: int, reserved_tokens: int) -> float:
-        """Seconds of the deployment's quota that one call takes: requests and tokens are both counted by Azure."""
-        return max(1 / self.requests_per_s[d], reserved_tokens / self.tokens_per_s[d])
+        """Seconds of the deployment's quota that one call takes: requests and tokens are both counted by Azure.
+
+        At most a minute's: one caller's `max_tokens` must not keep everybody away for longer than the provider would.
+        """
+        return min(MOST_OF_A_CALL_S, max(1 / self.requests_per_s[d], reserved_tokens / self.tokens_per_s[d]))
 
     def saw(self, d: int, now: float, utilisation: float) -> None:
         """A response header told the share in use."""

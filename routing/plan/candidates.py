@@ -25,13 +25,17 @@ class Candidates:
         """Deployments that may be sent to now, and whether health had to be ignored to find any (panic routing)."""
         health, slots, orders = self._view.health, self._view.slots, self._view.orders
         closed, in_flight, limits = health.closed_until, slots.in_flight, slots.limits
+        drained: list[int] = []
         for group in (self.eligible.first, self.eligible.standby):
             usable = group if self._all_usable() else [d for d in group if not self._unusable(d)]
             open_ = [d for d in usable if closed[d] <= now and in_flight[d] < limits[d]]
             if orders:
+                drained = drained or [d for d in open_ if self._drained(d)]
                 open_ = [d for d in open_ if not self._drained(d)]
             if open_:
                 return open_, False
+        if drained:
+            return drained, False
         # an ejected deployment may have recovered; one that said when to come back has not
         return [d for d in self.usable() if not slots.full(d) and health.refused_until[d] <= now], True
 
@@ -52,23 +56,23 @@ class Candidates:
         return min((wait for wait in waits if wait > 0), default=1.0)
 
     def exclusions(self, now: float) -> dict[int, str]:
-        """The reason for each deployment that cannot be sent to now."""
-        excluded = dict(self.eligible.excluded)
-        health = self._view.health
-        for d in self._all():
-            reason = self._unusable(d)
-            if not reason and health.closed_until[d] > now:
-                reason = f"{health.why[d]} for {health.closed_until[d] - now:.1f} s"
-            if not reason and self._view.slots.full(d):
-                reason = "at_capacity"
-            if not reason and self._drained(d):
-                reason = _ordered(self._view.orders[d])
-            if reason:
-                excluded[d] = reason
-        return excluded
+        """The reason for each deployment that is no candidate now."""
+        ready, _ = self.ready(now)
+        return self.eligible.excluded | {d: self._reason(d, now) for d in self._all() if d not in ready}
+
+    def _reason(self, d: int, now: float) -> str:
+        """Why an eligible deployment is no candidate: what is wrong with it, or that others come first."""
+        health, reason = self._view.health, self._unusable(d)
+        if reason:
+            return _ordered(self._view.orders[d]) if reason == "disable" else reason
+        if health.closed_until[d] > now:
+            return f"{health.why[d]} for {health.closed_until[d] - now:.1f} s"
+        if self._view.slots.full(d):
+            return "at_capacity"
+        return _ordered(self._view.orders[d]) if self._drained(d) else "stands_in"
 
     def _drained(self, d: int) -> bool:
-        """An operator wants it empty: it is only taken where nothing else is left."""
+        """An operator wants it empty: it is only taken where nothing else is left but what is ejected."""
         order = self._view.orders.get(d)
         return order is not None and order.state == "drain"
 
@@ -82,14 +86,12 @@ class Candidates:
             return "tried"
         order = view.orders.get(d)
         if order is not None and order.state == "disable":
-            return _ordered(order)
+            return "disable"
         window = view.context_window[d]
         if window <= self.smallest_window or UNSURE * ask.tokens_in > window:
             return "context_window"
-        if ask.max_cost_usd is not None:
-            cost = ask.tokens_in * view.price_in[d] + ask.expected_tokens * view.price_out[d]
-            if cost > ask.max_cost_usd:
-                return "price"
+        if ask.max_cost_usd is not None and view.cost_usd(ask, d) > ask.max_cost_usd:
+            return "price"
         return ""
 
 

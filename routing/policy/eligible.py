@@ -69,4 +69,7 @@ def _inability(deployment: Deployment, model: Model, demand: Demand) -> str:
     if missing:
         return f"capability: {min(missing)}"
     refused = demand.parameters & set(model.unsupported_parameters)
-    return f"parameter: {min(refused)}" if refused else ""
+    if refused:
+        return f"parameter: {min(refused)}"
+    most = model.max_output_tokens
+    return f"output limit: max_tokens above {most}" if demand.output_tokens > most else ""

@@ -1,13 +1,16 @@
 """The product's policy: estimate P(target met | sent now), share load among the best, hedge where a call buys most.
 
     value    p - 0.02 per tier above the minimum - 2.4 (used - 0.5)^2 beyond half of the quota: a deployment that is
-             likelier only until everybody comes is not better, and a refusal costs more than a little probability
+             likelier only until everybody comes is not better, and a refusal costs more than a little probability.
+             Beyond one and a half quotas nothing is added: all of them are out, and then p is to tell them apart
+    price    who wants the cheapest gets a draw among the cheapest of those that are predicted, without noise, to meet
+             the target (all, where none is set), and that have quota left
     choice   two at random by nominal rate x max(0.02, 1 - used)^2 x exp((value - best) / 0.04); of the two the one with
              fewer of our own calls in flight per nominal rate. A retry spreads more: 0.3 for 0.04, so that refused
              requests do not all queue at the next best. In this draw the level carries noise of
              0.3 sqrt(2 / (n + 2)): an unknown deployment gets a few requests, not all
     home     a user stays in one region while that costs little, judged without noise and in the home's favour by as
-             much as its level may be wrong: chance alone moves nobody
+             much as its level may be wrong: chance alone moves nobody. A client's own retry is not kept there
     hedge    planned at the send for the moment t that maximises P(miss) p_second(left - t) - price P(silent at t);
              done if then P(miss | silent) p_best reaches the price and the purse holds it.
              price = 0.12 cost 2^(1 - 2 purse / cap), so that the purse is neither full nor empty
@@ -33,6 +36,9 @@ SOFTNESS, RETRY_SOFTNESS = 0.04, 0.3  # difference in probability that divides a
 HEADROOM_FLOOR, TIER_PENALTY, EXPLORE = 0.02, 0.02, 0.3
 # On the fourteen scenarios worth 0.37 points of hit rate, and 0.9 instead of 1.5 % of requests meet a 429
 CROWDED_FROM, CROWDED = 0.5, 2.4  # share of the quota in use beyond which a deployment is worth less, and how much
+MOST_CROWDED = 1.5  # share of the quota in use that counts at most
+NEARLY_FULL = 0.9  # share of the quota in use from which the cheapest is passed over for the next price
+SAME_PRICE = 1 + 1e-6  # prices that differ by less are equal: they are sums of floats
 HEDGE_PRICE = 0.12  # gain in probability that a hedge of a mean prompt must bring while the purse is half full
 EARLIEST_HEDGE_S = 0.030
 NO_TARGET = 1.25  # without a target, one is set at this multiple of the best candidate's median
@@ -50,6 +56,7 @@ MOMENTS = tuple(
 _USED = itemgetter(2)  # of a Row
 
 type Row = tuple[float, float, float, int]  # value, probability, share of quota used, deployment
+type Preferred = tuple[Sequence[int], Sequence[Row], str | None]  # candidates to draw from, rows of the others, why
 
 
 class SloPolicy:
@@ -63,22 +70,18 @@ class SloPolicy:
     ) -> Choice:
         """See the module."""
         target = self._target(view, ask, candidates) if left is None else left
-        candidates, elsewhere, home_reason = self._at_home(view, ask, candidates, target, now)
+        candidates, elsewhere, reason = self._preferred(view, ask, candidates, left, target, now)
         drawn = self._values(view, ask, candidates, target, now, rng.gauss)
-        best, likeliest, _, _ = max(drawn)
-        if likeliest < HOPELESS and not ask.cheapest:
+        best, probability, _, _ = max(drawn)
+        if probability < HOPELESS:
             drawn = self._values(view, ask, candidates, self._target(view, ask, candidates), now, rng.gauss)
             best = max(drawn)[0]
-        if ask.cheapest:
-            d, reason = self._cheapest(view, ask, drawn)
-        else:
-            d, reason = self._draw(view, drawn, best, rng, RETRY_SOFTNESS if retry else SOFTNESS), "fastest"
-            reason = self._reason(view, drawn, d, reason)
+        d = self._draw(view, drawn, best, rng, RETRY_SOFTNESS if retry else SOFTNESS)
         others = [row for row in (*drawn, *elsewhere) if row[3] != d]  # a hedge may leave home
         return Choice(
             score=self.score(view, ask, (d,), target, now)[0],
             second=_likeliest(others)[3] if others else None,
-            reason=home_reason or reason,
+            reason=reason or self._reason(view, drawn, d),
             target_s=target,
         )
 
@@ -92,8 +95,8 @@ class SloPolicy:
         return scores
 
     def hedge_after(self, view: View, ask: Ask, choice: Choice, left: float, now: float) -> float | None:
-        """The planned moment, or None where no hedge would pay."""
-        if choice.second is None or left <= 0.05:
+        """The planned moment, or None where no hedge would pay: who wants it cheap and sets no target, misses none."""
+        if choice.second is None or left <= 0.05 or (ask.cheapest and ask.target_s is None):
             return None
         d, second = choice.score.deployment, choice.second
         b, other, longer = view.tracker.beliefs[d], view.tracker.beliefs[second], prompt_log(ask.tokens_in)
@@ -179,7 +182,7 @@ class SloPolicy:
             used = quota.utilisation(d, now, sent)
             value = p - TIER_PENALTY * (tier[d] - asked)
             if used > CROWDED_FROM:
-                value -= CROWDED * (used - CROWDED_FROM) ** 2
+                value -= CROWDED * (min(used, MOST_CROWDED) - CROWDED_FROM) ** 2
             rows.append((value, p, used, d))
         return rows
 
@@ -193,22 +196,38 @@ class SloPolicy:
         a, b = (row[3] for row in rng.choices(rows, weights, k=2))
         return b if in_flight[b] / nominal[b] < in_flight[a] / nominal[a] else a
 
-    @staticmethod
-    def _cheapest(view: View, ask: Ask, rows: Sequence[Row]) -> tuple[int, str]:
-        """The cheapest deployment that is predicted to meet the target at the asked percentile, else the likeliest."""
-        meeting = [row for row in rows if row[1] >= ask.percentile / 100]
+    def _preferred(
+        self, view: View, ask: Ask, candidates: Sequence[int], left: float | None, target: float, now: float
+    ) -> Preferred:
+        """What the caller wants beside the target: a low price, or else, for a user's prompt caches, to stay at home.
+        A client's own retry is not kept at home: it is spread."""
+        if ask.cheapest:
+            return self._cheapest(view, ask, candidates, left, target, now)
+        home = [d for d in candidates if view.region[d] == ask.home] if ask.home and not ask.client_retry else []
+        return self._at_home(view, ask, home, candidates, target, now) if home else (candidates, (), None)
+
+    def _cheapest(
+        self, view: View, ask: Ask, candidates: Sequence[int], left: float | None, target: float, now: float
+    ) -> Preferred:
+        """The cheapest of those that meet the target at the asked percentile; all candidates where none does.
+
+        Judged without noise. A client's own retry has the next price, too, where only one deployment is the cheapest.
+        """
+        rows = self._values(view, ask, candidates, target, now, None)
+        meeting = [row for row in rows if left is None or row[1] >= ask.percentile / 100]
         if not meeting:
-            return max(rows, key=lambda row: row[1])[3], "fastest"
-        price = [ask.tokens_in * view.price_in[d] + ask.expected_tokens * view.price_out[d] for *_, d in meeting]
-        return min(zip(price, (d for *_, d in meeting), strict=True))[1], "cheapest_meeting_slo"
+            return candidates, (), None
+        with_room = [row for row in meeting if row[2] < NEARLY_FULL] or meeting
+        usd = {row[3]: view.cost_usd(ask, row[3]) for row in with_room}
+        fewest = 2 if ask.client_retry else 1
+        most = SAME_PRICE * sorted(usd.values())[:fewest][-1]
+        chosen = [d for d in usd if usd[d] <= most]
+        return chosen, [row for row in rows if row[3] not in chosen], "cheapest_meeting_slo"
 
     def _at_home(
-        self, view: View, ask: Ask, candidates: Sequence[int], target: float, now: float
-    ) -> tuple[Sequence[int], Sequence[Row], str | None]:
-        """(candidates to draw from, rows of the others, why), by what staying in the user's home region costs."""
-        home = [d for d in candidates if view.region[d] == ask.home] if ask.home else []
-        if not home:
-            return candidates, (), None
+        self, view: View, ask: Ask, home: Sequence[int], candidates: Sequence[int], target: float, now: float
+    ) -> Preferred:
+        """The candidates in the user's home region, or those elsewhere, by what staying costs."""
         away = [d for d in candidates if view.region[d] != ask.home]
         if not away:
             return home, (), "sticky"
@@ -228,12 +247,12 @@ class SloPolicy:
         return math.exp(b.at + prompt_log(ask.tokens_in)) * (1 - math.exp(-EXPLORE * b.doubt))
 
     @staticmethod
-    def _reason(view: View, rows: Sequence[Row], d: int, reason: str) -> str:
+    def _reason(view: View, rows: Sequence[Row], d: int) -> str:
         if len(rows) == 1:
             return "only_candidate"
         best = max(rows)
         if best[3] == d:
-            return reason
+            return "fastest"
         return "explore" if view.tracker.beliefs[d].doubt > view.tracker.beliefs[best[3]].doubt else "balanced"
 
     def _medians(self, view: View, ask: Ask, d: int) -> tuple[float, float, float]:

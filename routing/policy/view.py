@@ -12,6 +12,7 @@ from routing.load.quota import Quota
 from routing.load.slots import Slots
 from routing.policy.eligible import Eligibility
 from routing.ports import Override
+from routing.request import Ask
 
 # Hedges may cost 6 % of the calls that are none; failovers a tenth of the requests, with a reserve for bad minutes.
 HEDGE_SHARE, HEDGE_CAP, HEDGE_START = 0.06, 4.0, 2.0
@@ -88,6 +89,10 @@ class View:
             if order.limit is not None:
                 self.slots.limits[d] = order.limit
 
+    def cost_usd(self, ask: Ask, d: int) -> float:
+        """What the prompt and the expected answers cost on deployment d, in US dollars."""
+        return ask.tokens_in * self.price_in[d] + ask.answers * ask.expected_tokens * self.price_out[d]
+
     def hedge_cost(self, tokens_in: int) -> float:
         """What an extra call costs, in calls of a mean prompt: calls and tokens both count against quota.
 
@@ -96,5 +101,6 @@ class View:
         return min(HEDGE_CAP, 0.5 + 0.5 * tokens_in / self.mean_prompt)
 
     def saw_prompt(self, tokens_in: int) -> None:
-        """Take one prompt into the running mean."""
-        self.mean_prompt += MEAN_PROMPT_WEIGHT * (max(1, tokens_in) - self.mean_prompt)
+        """Take one prompt into the running mean. One of no tokens is none: a probe's, which nobody hedges."""
+        if tokens_in > 0:
+            self.mean_prompt += MEAN_PROMPT_WEIGHT * (tokens_in - self.mean_prompt)

@@ -54,7 +54,7 @@ class AnthropicProvider:
         chat, model = request.conversation(), self._fleet.model_of(deployment)
         body: dict[str, Any] = {
             "model": deployment.upstream_name,
-            "max_tokens": min(chat.max_tokens or model.default_max_tokens, model.max_output_tokens),
+            "max_tokens": chat.max_tokens or min(model.default_max_tokens, model.max_output_tokens),
             "messages": [{"role": role, "content": text} for role, text in chat.turns],
         }
         optional = {

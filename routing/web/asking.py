@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from uuid import uuid4
 
 from routing.dialects.parsed import Parsed
@@ -15,7 +13,7 @@ from routing.fleet import ANY_MODEL, Fleet
 from routing.load.lengths import LONG_ANSWER_TOKENS, Lengths
 from routing.request import Ask, ChatRequest, Demand, Hints, LatencyPriority
 from routing.web import hints as hinted
-from routing.web.places import geography
+from routing.web.places import geography, of_country
 
 TRAVELS_ON = ("traceparent", "tracestate", "x-ms-client-request-id")  # to the provider
 LONGEST_HEADER = 512  # characters: `tracestate` may have as many (W3C Trace Context, 3.3.1.1)
@@ -30,35 +28,56 @@ def request(
     caller: str,
     dialect: str,
     country: str | None = None,
+    origin: str | None = None,
 ) -> ChatRequest:
-    """The request to route. `country` is the user's as Front Door knows it.
+    """The request to route. `country` is the user's as Front Door knows it, `origin` the region that this app runs in.
 
     Raises UnknownModel, and RequestError that names the field.
     """
-    name, suffix = hinted.split(parsed.model or "")
-    if not name and not parsed.models:
-        raise RequestError("`model` is missing; `auto` takes any", "model")
-    hints = hinted.hints(parsed.routing, headers, fleet)
-    names = ([name] if name else []) + [hinted.split(model)[0] for model in parsed.models]
-    ask = _ask(parsed, hints, suffix, _demand(parsed, hints, names, fleet), names[0], lengths)
+    names, suffix = _names(parsed)
+    hints = hinted.hints(parsed.routing, headers, fleet, suffix)
+    demand = _demand(parsed, hints, names, fleet)
+    most = _most_tokens(parsed, demand, fleet)
+    if hints.expected_tokens is not None:
+        hints.expected_tokens = min(hints.expected_tokens, most)
     user = hints.user_id or parsed.user or hints.session_id
+    ask = _ask(parsed, hints, demand, names[0], lengths, most)
+    ask.cheapest = suffix == "price"
+    ask.home = _home(hints, fleet, origin or fleet.regions[0].id, country if user else None)
     if "x-stainless-retry-count" in headers and headers["x-stainless-retry-count"] != "0":
-        ask = replace(ask, client_retry=True)
+        ask.client_retry = True
     return ChatRequest(
         id=request_id(headers),
         dialect=dialect,
         body=parsed.body,
-        ask=_near_home(ask, hints, fleet, country),
+        ask=ask,
         hints=hints,
         conversation=parsed.conversation,
         stream=parsed.stream,
         include_usage=parsed.include_usage,
         model=names[0],
-        text_bytes=parsed.text_bytes,
+        text_bytes=parsed.text_bytes if parsed.plain else 0,
         caller=caller,
         user_key=user_key(caller, user),
         headers={name: headers[name] for name in TRAVELS_ON if _travels(headers.get(name, ""))},
     )
+
+
+def _names(parsed: Parsed) -> tuple[list[str], str]:
+    """(models that are named, what their suffix asks for). A request has one goal: two suffixes would be two."""
+    named = {"model": parsed.model} if parsed.model else {}
+    named |= {f"models[{i}]": model for i, model in enumerate(parsed.models)}
+    names, wanted = [], ""
+    for place, model in named.items():
+        name, suffix = hinted.split(model)
+        if suffix and wanted and suffix != wanted:
+            raise RequestError(f"`{place}` asks for another goal than the names before it: use one suffix", place)
+        wanted = wanted or suffix
+        if name or place != "model":
+            names.append(name)
+    if not names:
+        raise RequestError("`model` is missing; `auto` takes any", "model")
+    return names, wanted
 
 
 def _demand(parsed: Parsed, hints: Hints, names: list[str], fleet: Fleet) -> Demand:
@@ -76,16 +95,27 @@ def _demand(parsed: Parsed, hints: Hints, names: list[str], fleet: Fleet) -> Dem
         dialect="openai" if parsed.untranslatable else None,
         untranslatable=parsed.untranslatable,
         needs=parsed.needs,
-        parameters=parsed.parameters,
+        parameters=parsed.parameters & fleet.refused_parameters,  # no other makes a difference, and callers invent many
+        output_tokens=fleet.output_step(parsed.max_tokens or 0),
     )
 
 
-def _ask(parsed: Parsed, hints: Hints, suffix: str, demand: Demand, name: str, lengths: Lengths) -> Ask:
+def _most_tokens(parsed: Parsed, demand: Demand, fleet: Fleet) -> int:
+    """The longest answer: what the caller allows, else what the models write at most. Raises RequestError."""
+    names = (*demand.models, *demand.fallbacks) if demand.models else fleet.model_by_id
+    largest = max(fleet.model_by_id[name].max_output_tokens for name in names)
+    asked, field = parsed.max_tokens, parsed.limit_field
+    if asked is not None and asked > largest:
+        raise RequestError(f"`{field}` is {asked}, and no model that may answer writes more than {largest}", field)
+    return asked or largest
+
+
+def _ask(parsed: Parsed, hints: Hints, demand: Demand, name: str, lengths: Lengths, most: int) -> Ask:
     tokens_in = lengths.prompt(name, parsed.text_bytes, parsed.images)
-    priority = _priority(hints, suffix, parsed.stream)
-    expected = float(hints.expected_tokens or lengths.answer(name, parsed.max_tokens))
+    priority = _priority(hints, parsed.stream)
+    expected = float(hints.expected_tokens or lengths.answer(name, most))
     if priority is LatencyPriority.THROUGHPUT and not hints.expected_tokens:
-        expected = max(expected, min(LONG_ANSWER_TOKENS, float(parsed.max_tokens or LONG_ANSWER_TOKENS)))
+        expected = max(expected, min(LONG_ANSWER_TOKENS, float(most)))
     return Ask(
         demand=demand,
         priority=priority,
@@ -97,21 +127,19 @@ def _ask(parsed: Parsed, hints: Hints, suffix: str, demand: Demand, name: str, l
         tokens_in=tokens_in,
         expected_tokens=expected,
         length_spread=lengths.spread(name, hinted=bool(hints.expected_tokens)),
-        most_tokens=float(parsed.max_tokens or math.inf),
+        most_tokens=float(most),
+        answers=parsed.answers,
         reserved_tokens=tokens_in + parsed.answers * (parsed.max_tokens or int(expected)),
         max_cost_usd=hints.max_cost_usd,
-        cheapest=suffix == "price",
         hedge=hints.hedge == "auto",
         one_try=parsed.one_try,
     )
 
 
-def _priority(hints: Hints, suffix: str, stream: bool) -> LatencyPriority:
+def _priority(hints: Hints, stream: bool) -> LatencyPriority:
     """What the caller said, else what the limits that were given are about, else what a stream is for."""
     if hints.priority is not None:
         return hints.priority
-    if suffix in ("streaming", "throughput"):
-        return LatencyPriority(suffix)
     if hints.max_ttft_ms is not None:
         return LatencyPriority.STREAMING
     if hints.min_tokens_per_second is not None:
@@ -132,14 +160,18 @@ def _target(hints: Hints, priority: LatencyPriority, expected: float) -> float |
     return total
 
 
-def _near_home(ask: Ask, hints: Hints, fleet: Fleet, country: str | None) -> Ask:
-    """A user who is not known yet is taken to be at home where the caller says, else where Front Door saw them."""
-    if hints.user_region is not None:
-        return replace(ask, home=hints.user_region)
-    location = hints.user_location or country
-    place = geography(location) if location else None
-    region = next((r.id for r in fleet.regions if r.geography == place), None)
-    return ask if region is None else replace(ask, home=region)
+def _home(hints: Hints, fleet: Fleet, origin: str, country: str | None) -> str | None:
+    """Where a user who is not known yet is taken to be at home: where the caller says, else in their country.
+
+    Of a geography's regions it is the nearest to this app, because Front Door has brought the user here. `country` is
+    that of a user with a name: without one nobody comes back, and a home would only crowd one region.
+    """
+    place = hints.user_region
+    if place is None and hints.user_location is not None:
+        place = geography(hints.user_location)
+    elif place is None and country is not None:
+        place = of_country(country)
+    return None if place is None else fleet.nearest(place, origin)
 
 
 def user_key(caller: str, user: str | None) -> str | None:

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from routing.dialects import openai_chat
 from routing.dialects.openai_answer import KEEP_ALIVE, OpenAIAnswer, error_body
@@ -25,12 +25,19 @@ from routing.request import ChatRequest
 from routing.web import asking, heading
 from routing.web.coordinator import forget
 from routing.web.edge import Edge
-from routing.web.wire import CHAT_BYTES, dumps, json_headers, send_whole
+from routing.web.wire import CHAT_BYTES, Header, dumps, json_headers, send_whole
 
 KEEP_ALIVE_S = 15.0  # Front Door ends a response that is silent for 30 s
 STALLED_S = 30.0  # a caller who reads nothing for so long holds a lease for nothing
 LOOK_S = 5.0  # between two looks at both
 LOG = logging.getLogger("routing.chat")
+
+
+class CallerStalled(RouterError):
+    """The caller keeps the connection open and reads nothing; there is nobody to tell."""
+
+    code = "caller_stalled"
+    status = 499
 
 
 class ChatResponse(Response):
@@ -40,36 +47,38 @@ class ChatResponse(Response):
         self.background = None
         self.status_code = 200
         self._edge, self._request = edge, request
-        self._began = False
-        self._last_send = math.inf  # when the send that is under way began
-        self._last_event = math.inf
-        self._stalled = False
+        self._routed: Exchange | None = None
+        self._sent: int | None = None  # the status, once its head is on the way
+        self._writing = self._streaming = self._stalled = False
+        self._wrote_at = math.inf  # when the newest write began
         self._keeping: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read, route, relay. Nothing escapes: every fault becomes an answer."""
-        router, headers = self._edge.router, self._request.headers
-        forget(headers)
-        received_at = router.clock.now()
-        self._send = send
-        request_id = ""
-        size = 0
+        """Answer. Nothing escapes but the server's own cancellation."""
+        forget(self._request.headers)
+        self._to_caller = send
+        self._watch_caller()
         try:
-            caller = self._edge.admit(headers)
-            raw = await self._edge.bodies.read(receive, headers, CHAT_BYTES)
-            size = len(raw)
-            request = self._parse(raw, headers, caller)
-            request_id = request.id
-            del raw
-            await self._exchange(router.exchange(request, received_at), receive)
-        except RouterError as error:
-            await self._refuse(error, request_id, [])
+            await self._respond(receive)
         except asyncio.CancelledError:
             if not self._stalled:
                 raise  # the server is stopping. A stalled answer just ends here, and the server closes its connection
-        except Exception:
-            LOG.exception(OUR_FAULT)
-            await self._refuse(RouterError(OUR_FAULT), request_id, [])
+        finally:
+            self._looking.cancel()
+
+    async def _respond(self, receive: Receive) -> None:
+        """Read, route, relay. Every fault becomes an answer."""
+        size = 0
+        try:
+            caller = self._edge.admit(self._request.headers)
+            raw = await self._edge.bodies.read(receive, self._request.headers, CHAT_BYTES)
+            size, received_at = len(raw), self._edge.router.clock.now()  # the time of the upload is the caller's
+            request = self._parse(raw, self._request.headers, caller)
+            del raw
+            self._routed = self._edge.router.exchange(request, received_at)
+            await self._exchange(self._routed, receive)
+        except Exception as raised:
+            await self._refuse(_told(raised))
         finally:
             self._edge.bodies.release(size)
 
@@ -82,55 +91,47 @@ class ChatResponse(Response):
         return asking.request(parsed, headers, router.fleet, router.lengths, caller, openai_chat.DIALECT, country)
 
     async def _exchange(self, exchange: Exchange, receive: Receive) -> None:
-        watcher = asyncio.get_running_loop().create_task(_watch(receive, exchange))
-        status = 500
+        watcher = self._loop.create_task(_watch(receive, exchange))
         try:
             await exchange.start()
-            status = 200
-            if exchange.request.stream:
-                await self._stream(exchange)
-            else:
-                await self._whole(exchange)
+            await (self._stream(exchange) if exchange.request.stream else self._whole(exchange))
         except RouterError as error:
             exchange.error = exchange.error or error
-            status = status if self._began else error.status
             await self._fail(exchange, error)
+        except BaseException:  # a fault of our own, or cancelled: the record must not say that all went well
+            stalled = CallerStalled("the caller has stopped reading")
+            exchange.error = exchange.error or (stalled if self._stalled else RouterError(OUR_FAULT))
+            raise
         finally:
             watcher.cancel()
             await exchange.close()
-            self._edge.finished(exchange, status)
+            self._edge.finished(exchange, self._sent or (exchange.error or RouterError(OUR_FAULT)).status)
 
     # ------------------------------------------------------------------ answers
     async def _stream(self, exchange: Exchange) -> None:
-        answer, send = self._answer(exchange), self._send
-        loop_time = asyncio.get_running_loop().time
+        answer = self._answer(exchange)
         piece = await exchange.read()
         headers = [*heading.STREAM_HEADERS, *self._edge.headers(exchange)]
-        self._began = True
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        self._watch_silence()
+        self._sent = 200
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        self._streaming = True
         try:
             while piece is not None and not piece.last:
                 body = answer.piece(piece)
                 if body:
-                    self._last_event = self._last_send = loop_time()
-                    await send({"type": "http.response.body", "body": body, "more_body": True})
-                    self._last_send = math.inf
+                    await self._send({"type": "http.response.body", "body": body, "more_body": True})
                 piece = await exchange.read()
             rest = b""
             if piece is not None:  # the end is known with the last words: both go in one write
                 rest = answer.piece(piece)
                 await exchange.read()
-            await send({"type": "http.response.body", "body": rest + answer.end(self._explanation(exchange))})
+            await self._send({"type": "http.response.body", "body": rest + answer.end(self._explanation(exchange))})
         except CallerLeft:
             raise
-        except RouterError as error:
-            await self._break(exchange, answer, error)
-        except Exception:
-            LOG.exception(OUR_FAULT)
-            await self._break(exchange, answer, RouterError(OUR_FAULT))
+        except Exception as raised:
+            await self._break(exchange, answer, _told(raised))
         finally:
-            self._silence.cancel()
+            self._streaming = False
             if self._keeping is not None:
                 self._keeping.cancel()
 
@@ -145,26 +146,25 @@ class ChatResponse(Response):
         await exchange.read()
         headers = [*json_headers(), *self._edge.headers(exchange)]
         body = self._answer(exchange).whole(piece, self._explanation(exchange))
-        self._began = True
+        self._sent = 200
         await send_whole(self._send, 200, headers, body)
 
     async def _fail(self, exchange: Exchange, error: RouterError) -> None:
-        if self._began or isinstance(error, CallerLeft):
-            return
-        headers = heading.of(exchange, self._edge.router.clock.now())
-        await self._refuse(error, exchange.request.id, headers[2:], self._router(exchange))
+        if not isinstance(error, CallerLeft):
+            await self._refuse(error, heading.of(exchange, self._edge.router.clock.now())[2:])
 
-    async def _refuse(
-        self, error: RouterError, request_id: str, headers: list[Any], router: Mapping[str, Any] | None = None
-    ) -> None:
-        """Answer with the error's status, in the caller's dialect."""
-        if self._began:
+    async def _refuse(self, error: RouterError, headers: Sequence[Header] = ()) -> None:
+        """Answer with the error's status, in the caller's dialect, unless an answer has begun."""
+        routed = self._routed
+        if routed is None:
+            self._edge.metrics.refused(error)
+        if self._sent is not None:
             return
-        request_id = request_id or asking.request_id(self._request.headers)
-        body = error_body(error, router or {"request_id": request_id, "attempts": []})
+        self._sent = error.status
+        request_id = asking.request_id(self._request.headers) if routed is None else routed.request.id
+        router = {"request_id": request_id, "attempts": []} if routed is None else self._router(routed)
         all_headers = [*json_headers(), *heading.identity(request_id), *headers, *heading.of_error(error)]
-        self._began = True
-        await send_whole(self._send, error.status, all_headers, dumps(body))
+        await send_whole(self._send, error.status, all_headers, dumps(error_body(error, router)))
 
     # ------------------------------------------------------------------ parts
     def _answer(self, exchange: Exchange) -> OpenAIAnswer:
@@ -184,28 +184,45 @@ class ChatResponse(Response):
     def _explanation(self, exchange: Exchange) -> dict[str, Any] | None:
         return self._edge.explanation(exchange) if exchange.request.hints.explain else None
 
-    def _watch_silence(self) -> None:
-        """Looks every few seconds, not at every event: has the caller stopped reading, or the model stopped talking?"""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-
-        def look() -> None:
-            now = loop.time()
-            if now - self._last_send >= STALLED_S:
-                self._stalled = True
-                task.cancel()
-                return
-            if self._last_send == math.inf and now - self._last_event >= KEEP_ALIVE_S - LOOK_S:
-                self._last_event = now
-                self._keeping = loop.create_task(self._keep_alive())
-            self._silence = loop.call_later(LOOK_S, look)
-
-        self._last_event = loop.time()
-        self._silence = loop.call_later(LOOK_S, look)
+    # ------------------------------------------------------------------ the caller's end
+    async def _send(self, message: Message) -> None:
+        """Every write but keep-alives."""
+        self._writing, self._wrote_at = True, self._loop.time()
+        try:
+            await self._to_caller(message)
+        finally:
+            self._writing = False
 
     async def _keep_alive(self) -> None:
         with contextlib.suppress(OSError):
-            await self._send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+            await self._to_caller({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+
+    def _watch_caller(self) -> None:
+        """Looks every few seconds, not at every write: has the caller stopped reading, or the model stopped talking?"""
+        self._loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def look() -> None:
+            quiet = self._loop.time() - self._wrote_at
+            pending = self._writing or (self._keeping is not None and not self._keeping.done())
+            if pending and quiet >= STALLED_S:
+                self._stalled = True
+                task.cancel()
+                return
+            if self._streaming and not pending and quiet >= KEEP_ALIVE_S - LOOK_S:
+                self._wrote_at = self._loop.time()
+                self._keeping = self._loop.create_task(self._keep_alive())
+            self._looking = self._loop.call_later(LOOK_S, look)
+
+        self._looking = self._loop.call_later(LOOK_S, look)
+
+
+def _told(raised: Exception) -> RouterError:
+    """What the caller is told: a fault of our own is logged, and not described."""
+    if isinstance(raised, RouterError):
+        return raised
+    LOG.error(OUR_FAULT, exc_info=raised)
+    return RouterError(OUR_FAULT)
 
 
 async def _watch(receive: Receive, exchange: Exchange) -> None:

@@ -35,7 +35,6 @@ class Edge:
     store: Store
     warnings: list[str]  # what a person should mend: deployments without an endpoint, models that retire
     bodies: Bodies = field(default_factory=Bodies)
-    draining: bool = False
     metrics: Metrics = field(default_factory=Metrics)
     samples: SampleLog | None = None
     sync: Sync = field(init=False)
@@ -122,6 +121,7 @@ class Edge:
             "ttft_ms": measured and round(measured.ttft_ms, 1),
             "network_ms": measured and round(measured.network_ms, 1),
             "queue_ms": measured and round(measured.queue_ms, 1),
+            "queue_estimated": measured and measured.queue_estimated,
             "generation_ms": measured and round(measured.generation_ms, 1),
             "tokens_per_second": measured and round(measured.tokens_per_second, 1),
             "cost_usd": usage

@@ -1,4 +1,7 @@
-"""The caller's hints: headers win over the body's `routing`, which wins over a suffix of the model's name."""
+"""The caller's hints: headers win over the body's `routing`, which wins over a suffix of the model's name.
+
+Nothing is taken and then ignored: what is no hint, or has no effect beside another, is refused.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,12 @@ HEADERS = {
     "x-router-explain": "explain",
 }
 NOT_HINTS = {"x-router-geo"}  # Front Door's word, not the caller's
+# Limits that a priority does not look at. `max_total_ms` counts for all: it is the deadline, too
+UNUSED = {
+    LatencyPriority.STREAMING: ("min_tokens_per_second",),
+    LatencyPriority.TOTAL: ("max_ttft_ms", "min_tokens_per_second"),
+    LatencyPriority.THROUGHPUT: ("max_ttft_ms",),
+}
 
 
 def split(model: str) -> tuple[str, str]:
@@ -38,13 +47,14 @@ def split(model: str) -> tuple[str, str]:
     return model, ""
 
 
-def hints(body: Mapping[str, Any], headers: Mapping[str, str], fleet: Fleet) -> Hints:
+def hints(body: Mapping[str, Any], headers: Mapping[str, str], fleet: Fleet, suffix: str = "") -> Hints:
     """The checked hints of a request. Raises RequestError that names the hint or the header."""
     values: dict[str, Any] = {}
     places: dict[str, str] = {}  # where each hint was said
     for name, value in body.items():
         if name not in CHECKS:
-            raise RequestError(f"`routing.{name}` is no hint; there are {', '.join(sorted(CHECKS))}", f"routing.{name}")
+            place = f"routing.{name[:LONGEST_TEXT]}"
+            raise RequestError(f"`{place}` is no hint; there are {', '.join(sorted(CHECKS))}", place)
         if value is not None:
             places[name] = f"routing.{name}"
             values[name] = CHECKS[name](value, places[name])
@@ -55,28 +65,34 @@ def hints(body: Mapping[str, Any], headers: Mapping[str, str], fleet: Fleet) -> 
         if header in headers:
             places[name] = header
             values[name] = CHECKS[name](_from_text(name, headers[header], header), header)
+    if suffix in ("streaming", "throughput"):
+        values.setdefault("priority", LatencyPriority(suffix))
+    _one_goal(values, places)
     if "allowed_regions" in values:
-        values["allowed_regions"] = _allowed(values["allowed_regions"], fleet, places["allowed_regions"])
+        allowed = (_place(name, fleet, places["allowed_regions"]) for name in values["allowed_regions"])
+        values["allowed_regions"] = tuple(dict.fromkeys(allowed))
     if "user_region" in values:
-        values["user_region"] = _one_region(values["user_region"], fleet, places["user_region"])
+        values["user_region"] = _place(values["user_region"], fleet, places["user_region"])
     return Hints(**values)
 
 
-def _allowed(names: tuple[str, ...], fleet: Fleet, where: str) -> tuple[str, ...]:
-    """Region names as the fleet's ids; geographies stay what they are."""
+def _one_goal(values: Mapping[str, Any], places: Mapping[str, str]) -> None:
+    """Refuse a limit that the request's priority does not look at."""
+    priority: LatencyPriority | None = values.get("priority")
+    if priority is None and "max_ttft_ms" in values:
+        priority = LatencyPriority.STREAMING
+    if priority is None:
+        return
+    for name in UNUSED[priority]:
+        if name in values:
+            why = f"no limit for the priority {priority.value}, which the request's other hints or its suffix ask for"
+            raise RequestError(f"`{places[name]}` is {why}", places[name])
+
+
+def _place(name: str, fleet: Fleet, where: str) -> str:
+    """A region's name as the fleet's id; a geography stays what it is."""
     known = {name: region.id for name, region in fleet.region_by_name.items()}
     known |= {str(region.geography): region.geography for region in fleet.regions}
-    return tuple(dict.fromkeys(_looked_up(name, known, where) for name in names))
-
-
-def _one_region(name: str, fleet: Fleet, where: str) -> str:
-    """The id of the region that is meant: for a geography, the first one in it."""
-    known = {str(region.geography): region.id for region in reversed(fleet.regions)}
-    known |= {name: region.id for name, region in fleet.region_by_name.items()}
-    return _looked_up(name, known, where)
-
-
-def _looked_up(name: str, known: Mapping[str, str], where: str) -> str:
     if name not in known:
         raise RequestError(f"`{where}`: there is no region '{name[:40]}'; there are {', '.join(sorted(known))}", where)
     return known[name]

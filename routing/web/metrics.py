@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
+from routing.engine.exchange import CallerLeft
 from routing.engine.sync import Sync
+from routing.errors import RouterError
 from routing.outcome import Outcome
 
 TTFT_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
@@ -58,9 +60,9 @@ class Metrics:
         self._ttft, self._total, self._overhead = Histogram(TTFT_S), Histogram(TOTAL_S), Histogram(OVERHEAD_S)
 
     def saw(self, outcome: Outcome) -> None:
-        """A request is over."""
-        self._requests[self._request(outcome)] += 1
-        self._targets[_key(slo=outcome.slo)] += 1
+        """A request that was routed is over."""
+        self._requests[self._request(outcome.status, outcome.error)] += 1
+        self._targets[_key(slo=_target(outcome))] += 1
         for attempt in outcome.attempts:
             self._attempts[_key(deployment=attempt.deployment, verdict=attempt.verdict.value)] += 1
         if any(attempt.hedge for attempt in outcome.attempts):
@@ -71,6 +73,10 @@ class Metrics:
             self._total.add(outcome.total_ms / 1000)
         if outcome.attempts:
             self._overhead.add(outcome.attempts[0].sent_ms / 1000)
+
+    def refused(self, error: RouterError) -> None:
+        """A request ended with `error` before it was routed: it had no target, no upstream call and no latency."""
+        self._requests[self._request(error.status, error.code)] += 1
 
     def text(self, sync: Sync, reports: Mapping[str, int]) -> str:
         """Everything, as a scraper reads it. `reports` are frontends' measurements, by what became of them."""
@@ -83,23 +89,31 @@ class Metrics:
         ]
         return "\n".join(parts) + "\n"
 
-    def _request(self, outcome: Outcome) -> Labels:
+    def _request(self, status: int, error: str | None) -> Labels:
         """A code that a provider made up is a label only while there are few."""
-        key = _key(status=str(outcome.status), outcome=outcome.error or "ok")
+        key = _key(status=str(status), outcome=error or "ok")
         if key in self._requests or len(self._requests) < MOST_OUTCOMES:
             return key
-        return _key(status=str(outcome.status), outcome="other")
+        return _key(status=str(status), outcome="other")
 
     def _of_requests(self) -> Iterator[str]:
-        yield from _counter("router_requests_total", "Requests, by status and outcome.", self._requests)
-        yield from _counter("router_targets_total", "Requests, by what became of their latency target.", self._targets)
+        yield from _counter("router_requests_total", "Chat requests, by status and outcome.", self._requests)
+        yield from _counter(
+            "router_targets_total", "Requests that were routed, by what became of their target.", self._targets
+        )
         yield from _counter("router_attempts_total", "Upstream calls, by deployment and verdict.", self._attempts)
         yield from _counter("router_hedges_total", "Requests with a second call, by whether it won.", self._hedges)
         yield from self._ttft.lines("router_ttft_seconds", "Time from an upstream call to its first content.")
-        yield from self._total.lines("router_duration_seconds", "Time from a request's arrival to its end.")
+        yield from self._total.lines("router_duration_seconds", "Time from a request's last byte to its end.")
         yield from self._overhead.lines(
-            "router_overhead_seconds", "Time from a request's arrival to its first upstream call."
+            "router_overhead_seconds", "Time from a request's last byte to its first upstream call."
         )
+
+
+def _target(outcome: Outcome) -> str:
+    """A first token in time is no success where the rest then failed; where the caller left, it is all there was."""
+    known = outcome.slo in ("none", "missed") or outcome.error in (None, CallerLeft.code)
+    return outcome.slo if known else "unanswered"
 
 
 def _of_load(sync: Sync) -> Iterator[str]:

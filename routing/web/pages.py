@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from routing.dialects import openai_chat
 from routing.dialects.openai_answer import error_body
-from routing.errors import RequestError, RouterError, UnknownModel
+from routing.errors import OUR_FAULT, RequestError, RouterError, UnknownModel
 from routing.fleet import ANY_MODEL, Model
 from routing.latency.profile import Profile, profiles
 from routing.web import asking, heading
@@ -54,8 +54,8 @@ class Page(Response):
         except RouterError as error:
             status, extra, body = error.status, [*extra, *heading.of_error(error)], _error(error, extra)
         except Exception:
-            LOG.exception("a fault of the router's own")
-            failure = RouterError("the router failed; it has been logged")
+            LOG.exception(OUR_FAULT)
+            failure = RouterError(OUR_FAULT)
             status, body = failure.status, _error(failure, extra)
         finally:
             self._edge.bodies.release(size)
@@ -139,10 +139,8 @@ def healthz(request: Request) -> Response:
 def readyz(edge: Edge, request: Request) -> Response:
     """Ready while one deployment can be routed to. Degraded, and why, where something should be mended."""
     routable = sum(provider is not None for provider in edge.router.providers)
-    status = "draining" if edge.draining else "ready" if routable else "no_deployment"
     warnings, age = edge.troubles(), edge.sync.age(edge.router.clock.now())
-    if status == "ready" and warnings:
-        status = "degraded"
+    status = "no_deployment" if not routable else "degraded" if warnings else "ready"
     body = {
         "status": status,
         "region": edge.settings.region,
@@ -151,8 +149,7 @@ def readyz(edge: Edge, request: Request) -> Response:
         "profile_age_s": None if age is None else round(age, 1),
         "warnings": warnings,
     }
-    ok = status in ("ready", "degraded")
-    return Sign(request, 200 if ok else 503, "application/json", dumps(body))
+    return Sign(request, 200 if routable else 503, "application/json", dumps(body))
 
 
 def _hints_as_request(raw: bytes) -> bytes:

@@ -1,19 +1,40 @@
-"""From free text about where a user is to a geography of the fleet."""
+"""From what is known of where a user is, a country's code or free text, to a geography of the fleet."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# Names and codes (ISO 3166) that callers put into `user_location`; what is not here is no hint at all
-GEOGRAPHIES = {
-    "us": "us usa america canada ca mexico mx brazil br new-york california texas seattle chicago toronto",
-    "eu": "eu europe germany de france fr sweden se stockholm spain es italy it poland pl netherlands nl ireland ie "
-    "uk gb london paris berlin amsterdam dublin madrid rome warsaw norway no denmark dk finland fi switzerland ch "
-    "austria at belgium be portugal pt zurich vienna",
-    "asia": "asia japan jp tokyo india in singapore sg korea kr seoul china cn hong-kong hk australia au sydney",
+# Codes of countries (ISO 3166) by the geography that is near them on the net. What is not here is near none for sure,
+# as Africa and the Middle East, and no hint at all
+COUNTRIES = {
+    "us": "us ca mx pr gt bz sv hn ni cr pa cu do ht jm bs bb tt br ar cl co ve ec pe bo py uy gy sr",
+    "eu": "de fr gb uk ie nl be lu es pt it mt ch at li mc sm ad va se no dk fi is ee lv lt pl cz sk hu ro bg gr cy hr "
+    "si rs ba me mk al xk md ua tr",
+    "asia": "jp kr cn hk mo tw mn in pk bd lk np bt mv sg my id th vn ph kh la mm bn tl au nz pg fj",
 }
-_PLACES = {name.replace("-", " "): geography for geography, names in GEOGRAPHIES.items() for name in names.split()}
+# Names that callers put into `user_location`
+NAMES = {
+    "us": "usa america united-states canada mexico brazil argentina chile colombia peru puerto-rico new-york "
+    "california texas seattle chicago toronto",
+    "eu": "eu europe germany france sweden stockholm spain italy poland netherlands ireland united-kingdom england "
+    "scotland wales london paris berlin amsterdam dublin madrid rome warsaw norway denmark finland iceland switzerland "
+    "austria belgium luxembourg portugal malta zurich vienna czechia czech-republic prague slovakia hungary budapest "
+    "romania bucharest bulgaria greece athens cyprus croatia slovenia serbia bosnia montenegro albania kosovo estonia "
+    "latvia lithuania moldova ukraine turkey turkiye",
+    "asia": "asia japan tokyo india singapore korea seoul china hong-kong macao macau taiwan mongolia pakistan "
+    "bangladesh nepal malaysia indonesia jakarta thailand bangkok vietnam philippines manila cambodia laos myanmar "
+    "australia sydney new-zealand",
+}
+_STATES = {"al", "id", "la", "md", "me", "mn", "mo", "mt"}  # of the US, where they stand in a text
+_BY_COUNTRY = {code: place for place, codes in COUNTRIES.items() for code in codes.split()}
+_BY_WORD = {code: place for code, place in _BY_COUNTRY.items() if code not in _STATES}
+_BY_WORD |= {name.replace("-", " "): place for place, names in NAMES.items() for name in names.split()}
+
+
+def of_country(code: str) -> str | None:
+    """The geography of a country by its code, in capitals or not; None for one that is near none of them."""
+    return _BY_COUNTRY.get(code.lower())
 
 
 def geography(text: str) -> str | None:
@@ -23,8 +44,8 @@ def geography(text: str) -> str | None:
         words = re.findall(r"[A-Za-z]+", part)
         for n in range(len(words) - 1, -1, -1):
             for name in (" ".join(words[max(0, n - 1) : n + 1]), words[n]):
-                if name.lower() in _PLACES and not _is_just_a_word(name, words):
-                    return _PLACES[name.lower()]
+                if name.lower() in _BY_WORD and not _is_just_a_word(name, words):
+                    return _BY_WORD[name.lower()]
     return None
 
 

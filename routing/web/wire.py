@@ -18,7 +18,7 @@ type Header = tuple[bytes, bytes]
 
 
 class Bodies:
-    """Reads request bodies, none beyond its limit, all together not beyond theirs."""
+    """Reads request bodies, none beyond its limit, all together, with those still on their way, not beyond theirs."""
 
     def __init__(self) -> None:
         self._held = 0
@@ -26,32 +26,44 @@ class Bodies:
     async def read(self, receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
         """The whole body. Raises RequestTooLarge before more than `limit` is held, Overloaded when memory is taken.
 
-        The caller gives the bytes back with `release(len(body))` when it is done with them.
+        The caller gives the bytes back with `release(len(body))` when it is done with them; where this raises or is
+        cancelled, nothing is left to give back.
         """
         declared = headers.get("content-length", "")
         if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit:
-            raise RequestTooLarge(f"the body is larger than {limit} bytes")
-        parts: list[bytes] = []
-        size = 0
+            raise _too_large(limit)
+        body = bytearray()  # a list of parts would hold far more than it counts, if they are small
         more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise RequestError("the body ended early")
-            part = message.get("body", b"")
-            size += len(part)
-            if size > limit:
-                raise RequestTooLarge(f"the body is larger than {limit} bytes")
-            if self._held + size > ALL_BYTES:
-                raise Overloaded("too many large requests are being read")
-            parts.append(part)
-            more = message.get("more_body", False)
-        self._held += size
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        try:
+            while more:
+                part, more = await _part(receive)
+                body += part
+                self._held += len(part)
+                if len(body) > limit:
+                    raise _too_large(limit)
+                if self._held > ALL_BYTES:
+                    raise Overloaded("too many large requests are being read")
+        except BaseException:  # cancellation too: bytes that stayed counted would be missing for ever
+            self.release(len(body))
+            body.clear()  # the error knows this frame, and lives as long as its answer is being sent
+            raise
+        return bytes(body)
 
     def release(self, size: int) -> None:
         """The bytes of a body are no longer needed."""
         self._held -= size
+
+
+async def _part(receive: Receive) -> tuple[bytes, bool]:
+    """(the next part of a body, whether more follow)."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise RequestError("the body ended early")
+    return message.get("body", b""), message.get("more_body", False)
+
+
+def _too_large(limit: int) -> RequestTooLarge:
+    return RequestTooLarge(f"the body is larger than {limit} bytes")
 
 
 async def send_whole(send: Send, status: int, headers: Sequence[Header], body: bytes) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from routing.errors import ServerError
 from routing.policy.view import View
-from tests.unit.fleets import deployment, equal, fleet
+from tests.unit.fleets import deployment, equal, fleet, model
 from tests.unit.plan.life import ask
 from tests.unit.virtual import Behaviour, Request, World, calls, every, failing, share, steady
 
@@ -82,3 +82,18 @@ def test_large_prompts_are_shared_by_tokens() -> None:
     world.send(ask(target_s=5.0, tokens_in=30_000, reserved_tokens=30_000), every(0.5, 300.0))
     counted = calls(world.run())
     assert 30_000 * counted[1] <= 600_000 * 300 / 60
+
+
+def test_what_is_more_than_the_cheapest_can_take_goes_to_the_next_price() -> None:
+    """Eight a second, and five fit each quota: the cheapest is used well and asked for no more than it has."""
+    rng = Random(1)
+    names, prices = ("cheap", "dear", "dearest"), (1.0, 2.0, 3.0)
+    made = fleet(
+        *(deployment(name, model=name, requests_per_minute=300) for name in names),
+        models=[model(name, price_in=price) for name, price in zip(names, prices, strict=True)],
+    )
+    world = World(View.of(made), [steady(rng, 0.5) for _ in names])
+    world.send(ask(target_s=5.0, cheapest=True), every(0.125, 240.0))
+    counted = calls(world.run())
+    assert 0.9 * 5 * 240 <= counted[0] <= 5 * 240
+    assert counted[2] == 0

@@ -96,6 +96,7 @@ def asks(draw: st.DrawFn) -> Ask:
         tokens_in=draw(st.integers(0, 200_000)),
         expected_tokens=draw(st.floats(0.0, 16_000.0)),
         cheapest=draw(st.booleans()),
+        client_retry=draw(st.booleans()),
         home=draw(st.sampled_from([None, "eastus", "westus", "swedencentral"])),
     )
 

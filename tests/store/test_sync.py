@@ -467,7 +467,7 @@ async def test_a_drained_deployment_is_the_last_resort_and_a_disabled_one_is_non
     await me.sync.obey()
     decision = me.router.route()
     assert decision is not None
-    assert (decision.deployment, decision.reason) == ("only", "panic")
+    assert (decision.deployment, decision.reason) == ("only", "only_candidate")
     await shared.order(Override("only", "ops", NOW + 60, "disable"), NOW)
     await me.sync.obey()
     assert me.router.route() is None

@@ -206,6 +206,34 @@ def test_a_region_by_any_of_its_names_is_the_same_place() -> None:
     assert made.rtt_ms("us-east", "westus") == made.rtt_ms("eastus", "us-west")
 
 
+@pytest.mark.parametrize(
+    ("place", "origin", "region"),
+    [
+        ("us", "westus", "westus"),
+        ("us", "us-east", "eastus"),
+        ("us", "swedencentral", "eastus"),
+        ("eu", "westus", "swedencentral"),
+        ("eastus", "westus", "eastus"),
+        ("asia", "westus", None),
+    ],
+)
+def test_of_a_geography_the_nearest_region_is_meant(place: str, origin: str, region: str | None) -> None:
+    assert fleet(deployment("a")).nearest(place, origin) == region
+
+
+# ---------------------------------------------------------------------- what models differ in
+def test_limits_of_answers_fall_into_steps_at_what_models_can_write() -> None:
+    models = [model("m", max_output_tokens=4_096), model("n", max_output_tokens=16_384)]
+    made = fleet(deployment("a"), models=models)
+    steps = {tokens: made.output_step(tokens) for tokens in (0, 4_096, 4_097, 16_384, 16_385)}
+    assert steps == {0: 0, 4_096: 0, 4_097: 16_384, 16_384: 16_384, 16_385: 16_385}
+
+
+def test_the_parameters_that_some_model_refuses() -> None:
+    models = [model("m", unsupported_parameters=["top_p"]), model("n", unsupported_parameters=["top_p", "seed"])]
+    assert fleet(deployment("a"), models=models).refused_parameters == {"top_p", "seed"}
+
+
 # ---------------------------------------------------------------------- priors and retirement
 def test_a_priors_spread_is_read_off_its_90_percent_point() -> None:
     assert LatencyProfile(**prior(500, tail=2.0)).spread == pytest.approx(math.log(2) / 1.2816)

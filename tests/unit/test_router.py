@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
+from types import SimpleNamespace
 
 from routing import LatencyPriority, LatencyRouter, LatencyTracker
 from routing.outcome import LatencyMeasurement
-from tests.unit.fleets import deployment, fleet
+from routing.plan import ClientGone, Commit, FirstContent, Plan, Start
+from routing.request import Ask, ChatRequest, Conversation, Demand, Hints
+from tests.unit.fleets import deployment, fleet, model
 
 
 def test_a_user_moves_when_home_was_slower_twice_in_a_row() -> None:
@@ -35,3 +39,52 @@ def test_a_user_moves_when_home_was_slower_twice_in_a_row() -> None:
     assert ask() == (away, "left_home")
     assert router.affinity.home("u") == away
     assert ask() == (away, "sticky")
+
+
+def answered(router: LatencyRouter, ask: Ask) -> str:
+    """A request of the user `u` is answered at its first try. Where it was answered from."""
+    request = router.with_home(
+        ChatRequest("r", "openai", {}, ask, Hints(), lambda: Conversation("", ()), user_key="u"),
+    )
+    plan = Plan(request.ask, router.view, router.policy, router.rng, 0.0)
+    plan.on(Start(), 0.0)
+    assert Commit(0) in plan.on(FirstContent(0), 0.5)
+    plan.on(ClientGone(), 0.6)
+    router.learn(SimpleNamespace(plan=plan, request=request, usage=None, answer_tokens=None))  # type: ignore[arg-type]
+    assert plan.committed is not None
+    return router.view.region[plan.committed.deployment]
+
+
+def two_regions() -> LatencyRouter:
+    """Model m in two regions of the US; n in Sweden, too."""
+    made = fleet(
+        deployment("east"),
+        deployment("west", region="westus"),
+        deployment("north", model="n", region="swedencentral"),
+        models=[model("m"), model("n")],
+    )
+    return LatencyRouter(LatencyTracker(made), rng=Random(4))
+
+
+SWEDE = Ask(Demand(("m",)), LatencyPriority.STREAMING, target_s=9.0, tokens_in=1_000, home="swedencentral")
+
+
+def test_a_user_whose_guessed_region_has_none_of_the_model_gets_a_home_all_the_same() -> None:
+    router = two_regions()
+    home = answered(router, SWEDE)
+    assert router.affinity.home("u") == home
+    assert {answered(router, SWEDE) for _ in range(30)} == {home}
+
+
+def test_a_guessed_home_that_is_only_out_for_the_moment_is_kept() -> None:
+    router, asked = two_regions(), replace(SWEDE, home="westus")
+    router.view.health.misconfigured(1, 0.0)
+    assert answered(router, asked) == "eastus"
+    assert router.affinity.home("u") is None
+
+
+def test_a_known_home_is_kept_by_a_request_for_a_model_that_is_not_there() -> None:
+    router = two_regions()
+    router.affinity.settle("u", "swedencentral")
+    assert answered(router, SWEDE) != "swedencentral"
+    assert router.affinity.home("u") == "swedencentral"

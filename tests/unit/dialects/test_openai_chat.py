@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.dialects.fields import DEEPEST, LONGEST_NAME, MOST_NAMES
-from routing.dialects.openai_chat import MOST_FIELDS, MOST_MESSAGES, MOST_STOPS, MOST_TOKENS, parse
+from routing.dialects.fields import DEEPEST, LONGEST_FIELD, LONGEST_NAME, MOST_NAMES
+from routing.dialects.openai_chat import (
+    LONGEST_REASON,
+    MOST_FIELDS,
+    MOST_MESSAGES,
+    MOST_STOPS,
+    MOST_TOKENS,
+    parse,
+)
 from routing.dialects.parsed import Parsed
 from routing.errors import RequestError
 
@@ -183,6 +190,26 @@ def test_the_most_messages_and_the_most_fields_are_accepted() -> None:
     assert refused(json.dumps({"messages": HELLO, **{f"f{i}": i for i in range(MOST_FIELDS)}}).encode())
 
 
+def test_a_field_with_a_name_that_no_api_has_is_refused_and_named_by_its_beginning() -> None:
+    assert parsed(**{"x" * LONGEST_FIELD: 1}).body
+    failure = refused(json.dumps({"messages": HELLO, "x" * 2_000_000: 1}).encode())
+    assert failure.param == "x" * LONGEST_FIELD
+    assert len(failure.message) < 200
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": "x", "y" * 100_000: 1},
+        {"role": "user", "content": [{"type": "y" * 100_000}]},
+        {"role": "user", "content": [{"type": "text", "text": "x", "y" * 100_000: 1}]},
+    ],
+)
+def test_of_a_callers_own_words_little_is_kept_as_the_reason(message: dict[str, Any]) -> None:
+    """It becomes a part of the key that eligibility is remembered by."""
+    assert 0 < len(parsed(messages=[message]).untranslatable) <= LONGEST_REASON
+
+
 # ---------------------------------------------------------------------- endpoints
 ENDPOINTS = [
     "api_base", "base_url", "api_key", "endpoint", "azure_endpoint", "custom_host", "api_version", "organization",
@@ -221,22 +248,60 @@ def test_null_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "limit"),
+    ("fields", "limit", "name"),
     [
-        ({"max_tokens": 5}, 5),
-        ({"max_completion_tokens": 7}, 7),
-        ({"max_tokens": 5, "max_completion_tokens": 7}, 7),
-        ({"max_tokens": MOST_TOKENS}, MOST_TOKENS),
+        ({"max_tokens": 5}, 5, "max_tokens"),
+        ({"max_completion_tokens": 7}, 7, "max_completion_tokens"),
+        ({"max_tokens": 5, "max_completion_tokens": 7}, 7, "max_completion_tokens"),
+        ({"max_tokens": MOST_TOKENS, "max_completion_tokens": None}, MOST_TOKENS, "max_tokens"),
     ],
 )
-def test_the_limit_goes_by_two_names(fields: dict[str, Any], limit: int) -> None:
-    assert parsed(**fields).max_tokens == limit
+def test_the_limit_goes_by_two_names(fields: dict[str, Any], limit: int, name: str) -> None:
+    request = parsed(**fields)
+    assert (request.max_tokens, request.limit_field) == (limit, name)
 
 
 def test_text_is_counted_in_bytes_over_all_messages_and_parts() -> None:
     parts = [{"type": "text", "text": "é"}, PICTURE, {"type": "text", "text": "ab"}]
     request = parsed(messages=[{"role": "system", "content": "xyz"}, {"role": "user", "content": parts}])
     assert (request.text_bytes, request.images) == (7, 1)
+
+
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "x" * 500}}]}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [{"function": {"name": "f", "description": "x" * 500}}]},
+        {"functions": [{"name": "f", "description": "x" * 500}]},
+        {"response_format": {"type": "json_schema", "json_schema": {"description": "x" * 500}}},
+        {"web_search_options": {"user_location": "x" * 500}},
+        {"messages": [*HELLO, CALL]},
+        {"messages": [*HELLO, {"role": "function", "name": "f", "content": "x" * 500}]},
+    ],
+)
+def test_what_a_provider_writes_into_the_prompt_is_counted_and_the_prompt_is_no_plain_text(
+    fields: dict[str, Any],
+) -> None:
+    request = parsed(**fields)
+    assert 505 <= request.text_bytes < 620
+    assert not request.plain
+
+
+@pytest.mark.parametrize(
+    ("fields", "plain"),
+    [
+        ({}, True),
+        ({"seed": 7, "tools": [], "response_format": {"type": "text"}, "reasoning_effort": "low"}, True),
+        ({"messages": [*HELLO, {"role": "assistant", "content": "a beginning"}]}, True),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}, True),
+        ({"messages": [{"role": "user", "content": [PICTURE]}]}, False),
+        ({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]}, False),
+    ],
+)
+def test_a_prompt_of_text_alone_is_plain_whatever_else_is_asked_for(fields: dict[str, Any], plain: bool) -> None:
+    assert parsed(**fields).plain is plain
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from routing.load.lengths import ANSWER_TOKENS, IMAGE_TOKENS, MOST_NAMES, Lengths
+from routing.load.lengths import ANSWER_TOKENS, IMAGE_TOKENS, LEAST_TEXT, MOST_NAMES, Lengths
 
 
 def test_at_first_four_bytes_are_a_token_and_an_answer_has_200() -> None:
@@ -54,6 +54,35 @@ def test_counts_that_are_missing_teach_nothing(counts: tuple[int, int, int]) -> 
     lengths.saw("m", *counts, expected=None)
     assert lengths.prompt("m", 4_000, 0) == 1_000
     assert lengths.answer("m", None) == pytest.approx(200.0)
+
+
+@pytest.mark.parametrize(("prompt_tokens", "bytes_per_token"), [(4_000_000, 1), (10, 8)])
+def test_bytes_per_token_stay_plausible_whatever_is_counted(prompt_tokens: int, bytes_per_token: int) -> None:
+    lengths = Lengths()
+    for _ in range(500):
+        lengths.saw("m", 4_000, prompt_tokens, 40, None)
+    assert lengths.prompt("m", 8_000, 0) == pytest.approx(8_000 / bytes_per_token, rel=0.01)
+
+
+@pytest.mark.parametrize("text_bytes", [0, 2, LEAST_TEXT - 1])
+def test_a_prompt_that_is_short_or_not_text_alone_teaches_no_bytes_per_token(text_bytes: int) -> None:
+    """`hi` is 2 bytes and 8 tokens, most of them marks around the message."""
+    lengths = Lengths()
+    for _ in range(500):
+        lengths.saw("m", text_bytes, text_bytes // 4 + 7, 40, None)
+    assert lengths.prompt("m", 30_000, 0) == 7_500
+    assert lengths.answer("m", None) == pytest.approx(40, rel=0.01)
+
+
+def test_answers_cut_by_their_callers_limit_never_shorten_what_others_expect() -> None:
+    lengths = Lengths()
+    for _ in range(100):
+        lengths.saw("m", 400, 100, 1, 50, cut=True)
+    assert lengths.answer("m", None) == pytest.approx(ANSWER_TOKENS)
+    assert lengths.spread("m", hinted=True) == Lengths().spread("m", hinted=True)
+    for _ in range(100):
+        lengths.saw("m", 400, 100, 1_000, None, cut=True)
+    assert lengths.answer("m", None) == pytest.approx(1_000, rel=0.02)
 
 
 @pytest.mark.parametrize("deviation", [0.2, 1.2])

@@ -19,6 +19,11 @@ def test_a_call_takes_requests_or_tokens_whichever_is_scarcer(tokens: int, secon
     assert quota().cost_s(0, tokens) == pytest.approx(seconds)
 
 
+def test_no_call_takes_more_than_a_minutes_quota() -> None:
+    """Else one caller's `max_tokens` would keep everybody away from a deployment for longer than its provider does."""
+    assert quota().cost_s(0, 160_000_000) == 60.0
+
+
 def test_without_a_header_the_known_sends_count() -> None:
     assert quota().utilisation(0, 100.0, sent=0.3) == 0.3
 

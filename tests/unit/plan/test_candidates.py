@@ -10,6 +10,7 @@ from routing.errors import AllRateLimited, NoEligibleDeployment, Overloaded, Ser
 from routing.plan import Failed, Open, Start
 from routing.plan.candidates import UNSURE, Candidates
 from routing.policy.view import View
+from routing.ports import Override
 from routing.request import Demand
 from tests.unit.fleets import deployment, model, view
 from tests.unit.plan.life import abc, ask, scripted
@@ -76,6 +77,26 @@ def test_where_health_leaves_nobody_it_is_ignored() -> None:
     life = scripted(on=made)
     assert life.on(Start(), 1.0)[0] == Open(0, 0)
     assert life.plan.reason == "panic"
+
+
+def order(made: View, d: int, state: str) -> None:
+    made.obey(made.orders | {d: Override(made.fleet.deployments[d].id, "ops", 1_000.0, state)})
+
+
+def test_a_drained_deployment_comes_before_the_ejected_and_after_everything_else() -> None:
+    made = two_models()
+    for d in (0, 3):
+        order(made, d, "drain")
+    candidates = Candidates(made, ask(demand=NAMED))
+    assert candidates.ready(0.0) == ([1], False)
+    eject(made, 1)
+    assert candidates.ready(0.0) == ([2], False), "a stand-in"
+    eject(made, 2)
+    assert candidates.ready(0.0) == ([0], False), "of the drained, too, the named come first"
+    eject(made, 0)
+    assert candidates.ready(0.0) == ([3], False)
+    eject(made, 3)
+    assert candidates.ready(0.0) == ([0, 1, 2, 3], True)
 
 
 def test_panic_routing_leaves_out_who_said_when_to_come_back() -> None:
@@ -150,6 +171,11 @@ def test_a_price_cap_counts_prompt_and_expected_answer(cap: float, names: str) -
     assert [made.fleet.deployments[d].id for d in candidates.usable()] == list(names)
 
 
+@pytest.mark.parametrize(("answers", "dear"), [(1, True), (2, False)])
+def test_a_price_cap_counts_every_answer_that_is_asked_for(answers: int, dear: bool) -> None:
+    assert bool(Candidates(abc(), ask(max_cost_usd=0.002, answers=answers)).usable()) is dear
+
+
 def test_every_deployment_that_is_out_has_its_reason() -> None:
     made = view(
         *(deployment(name) for name in "abcde"),
@@ -167,6 +193,26 @@ def test_every_deployment_that_is_out_has_its_reason() -> None:
     assert told[1].startswith("rate_limited for ")
     assert {d: told[d] for d in (2, 3, 5, 6)} == {2: "at_capacity", 3: "tried", 5: "context_window", 6: "quality_tier"}
     assert 4 not in told
+
+
+def test_stand_ins_are_said_to_be_such_while_the_named_are_there() -> None:
+    made = two_models()
+    order(made, 1, "disable")
+    eject(made, 3)
+    told = Candidates(made, ask(demand=NAMED)).exclusions(1.0)
+    assert told[1] == "disable by ops until 1970-01-01 00:16 UTC"
+    assert (told[2], told[3]) == ("stands_in", "misconfigured for 29.0 s")
+
+
+@pytest.mark.parametrize("drained", [(), (0,), (0, 1, 2), (0, 1, 2, 3)])
+@pytest.mark.parametrize("ejected", [(), (1,), (0, 1), (0, 1, 2, 3)])
+def test_each_deployment_is_either_a_candidate_or_excluded(drained: tuple[int, ...], ejected: tuple[int, ...]) -> None:
+    made = two_models()
+    for d in drained:
+        order(made, d, "drain")
+    eject(made, *ejected)
+    candidates = Candidates(made, ask(demand=NAMED))
+    assert sorted((*candidates.ready(1.0)[0], *candidates.exclusions(1.0))) == [0, 1, 2, 3]
 
 
 # ---------------------------------------------------------------------- nothing to choose

@@ -21,7 +21,7 @@ def small() -> Fleet:
         deployment("c", model="claude", provider="claude_foundry", region="westus"),
         models=[
             model("m", unsupported_parameters=["temperature", "top_p"]),
-            model("claude", vendor="anthropic", quality_tier=5, capabilities=["tools"]),
+            model("claude", vendor="anthropic", quality_tier=5, capabilities=["tools"], max_output_tokens=64_000),
         ],
     )
 
@@ -66,13 +66,15 @@ def test_residency_is_judged_by_where_inference_may_run(allowed: tuple[str, ...]
         (Demand(dialect="anthropic", untranslatable="thinking"), "c", "dialect: thinking"),
         (Demand(needs=frozenset({"tools", "json_schema", "images"})), "szge", "capability: images"),
         (Demand(parameters=frozenset({"top_p", "temperature", "seed"})), "c", "parameter: temperature"),
+        (Demand(output_tokens=64_000), "c", "output limit: max_tokens above 16384"),
+        (Demand(output_tokens=16_384), "szgec", None),
         (Demand(pinned="g"), "g", "pinned"),
     ],
 )
-def test_each_demand_excludes_with_its_reason(demand: Demand, left: str, reason: str) -> None:
+def test_each_demand_excludes_with_its_reason(demand: Demand, left: str, reason: str | None) -> None:
     told = of(demand)
     assert names(told.first) == left
-    assert set(told.excluded.values()) == {reason}
+    assert set(told.excluded.values()) == ({reason} if reason else set())
 
 
 def test_each_deployment_is_either_eligible_or_excluded() -> None:

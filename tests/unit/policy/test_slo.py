@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
+from statistics import NormalDist
 
 import pytest
 
 from routing.latency.prediction import ttft_at, within
+from routing.latency.sums import SENT, TAU_S
 from routing.load.slots import queue_s
-from routing.policy.slo import (
-    NO_TARGET,
-    TIER_PENALTY,
-    SloPolicy,
-)
+from routing.policy.slo import NEARLY_FULL, NO_TARGET, TIER_PENALTY, SloPolicy
 from routing.policy.view import View
 from routing.request import Ask, Demand, LatencyPriority
 from tests.unit.fleets import deployment, equal, model, prior, view
@@ -168,6 +166,15 @@ def test_the_likeliest_is_worth_less_the_more_it_is_used() -> None:
     assert half - all_of_it == pytest.approx(2.4 * 0.5**2)
 
 
+def test_of_those_beyond_all_quota_the_likelier_is_taken_whoever_is_the_fuller() -> None:
+    """One request with a great `max_tokens` takes a deployment out, but does not make a hopeless one the better."""
+    seen = measured(500.0, 5_000.0)
+    for d, quotas in ((0, 6.0), (1, 2.0)):
+        seen.tracker.sent(d, NOW, TAU_S[SENT] * quotas)
+    know(seen, 1)
+    assert shares(seen, ask(target_s=0.9), 0.9)["a"] > 0.9
+
+
 def _value(seen: View, used: float) -> float:
     seen.quota.saw(0, NOW, used)
     return POLICY.score(seen, ask(target_s=0.9), (0,), 0.9, NOW)[0].value
@@ -277,6 +284,79 @@ def test_with_a_price_goal_that_nothing_meets_the_likeliest_is_taken() -> None:
     assert (choice.score.deployment, choice.reason) == (0, "fastest")
 
 
+def test_with_a_price_goal_and_no_target_the_cheapest_is_taken_however_slow() -> None:
+    assert shares(priced(), ask(cheapest=True), None, n=200)["c"] == 1.0
+
+
+def test_with_a_price_goal_and_no_target_no_hedge_is_planned() -> None:
+    """Without a target none is missed, and the second call would not be a cheap one."""
+    seen, asked = priced(), ask(cheapest=True)
+    choice = POLICY.choose(seen, asked, range(3), None, NOW, Random(1), False)
+    assert POLICY.hedge_after(seen, ask(), choice, 1.0, NOW) is not None
+    assert POLICY.hedge_after(seen, asked, choice, 1.0, NOW) is None
+
+
+def test_with_a_price_goal_equal_prices_share_the_load() -> None:
+    told = shares(measured(500.0, 500.0, 500.0, 500.0), ask(cheapest=True, target_s=3.0), 3.0)
+    assert all(share == pytest.approx(0.25, abs=0.04) for share in told.values())
+
+
+def test_prices_that_differ_by_a_rounding_are_equal() -> None:
+    """0.1 + 0.2 is not 0.3 in binary."""
+    seen = view(deployment("a"), deployment("b", model="n"), models=[model("m"), model("n")])
+    seen.price_in[1] *= 1 + 1e-15
+    assert seen.cost_usd(ask(), 1) > seen.cost_usd(ask(), 0)
+    assert shares(seen, ask(cheapest=True), None)["b"] == pytest.approx(0.5, abs=0.04)
+
+
+def test_with_a_price_goal_a_full_quota_passes_the_request_on_to_the_next_price() -> None:
+    seen = priced()
+    seen.quota.saw(2, NOW, NEARLY_FULL)
+    assert shares(seen, ask(cheapest=True), None, n=200)["b"] == 1.0
+    for d in range(3):
+        seen.quota.saw(d, NOW, 1.0)
+    assert shares(seen, ask(cheapest=True), None, n=200)["c"] == 1.0, "where all are full, the price counts again"
+    assert shares(seen, ask(cheapest=True, target_s=3.0), 3.0, n=200)["b"] == 1.0, "of those that meet the target"
+
+
+def test_whether_a_price_goal_meets_the_target_is_judged_without_noise() -> None:
+    """Nothing was measured, and the cheap one is predicted to meet the target only just, or only just not."""
+    seen = view(
+        deployment("a", model="dear", latency=prior(100.0)),
+        deployment("b"),
+        models=[model("m"), model("dear", price_in=50.0)],
+    )
+    for percentile, taken in ((89.0, 1), (91.0, 0)):
+        left, asked = _reached_with(seen, 1, 0.9), ask(cheapest=True, percentile=percentile)
+        choices = [POLICY.choose(seen, asked, (0, 1), left, NOW, Random(seed), False) for seed in range(50)]
+        assert {choice.score.deployment for choice in choices} == {taken}
+        assert all(choice.score.probability >= percentile / 100 for choice in choices)
+
+
+def _reached_with(seen: View, d: int, p: float) -> float:
+    """Seconds to the first token within which deployment d answers with probability p."""
+    b = seen.tracker.beliefs[d]
+    return seen.tracker.net_s[d] + ttft_at(NormalDist().inv_cdf(p), b.at, b.spread)
+
+
+def test_a_price_goal_comes_before_the_home() -> None:
+    seen = view(
+        deployment("a", model="cheap"),
+        deployment("b", region="westus"),
+        models=[model("m"), model("cheap", price_in=0.1, price_out=0.1)],
+    )
+    choice = POLICY.choose(seen, ask(cheapest=True, home="westus"), (0, 1), 9.0, NOW, Random(1), False)
+    assert (choice.score.deployment, choice.reason) == (0, "cheapest_meeting_slo")
+
+
+def test_a_clients_retry_with_a_price_goal_may_go_to_the_next_price_and_no_further() -> None:
+    """Its first try may have failed at the only cheapest deployment."""
+    told = shares(priced(), ask(cheapest=True, client_retry=True), 20.0, retry=True)
+    assert told["a"] == 0.0
+    assert told["b"] > 0.2
+    assert told["c"] > 0.2
+
+
 # ---------------------------------------------------------------------- home
 def homes(east_ms: float, west_ms: float) -> View:
     """a in eastus, b in westus; the router is in eastus."""
@@ -309,6 +389,12 @@ def test_a_user_leaves_home_when_staying_misses_the_target() -> None:
 def test_without_a_candidate_at_home_the_choice_is_as_for_anybody(home: str | None) -> None:
     choice = POLICY.choose(homes(450.0, 450.0), ask(home=home), (0, 1), 3.0, NOW, Random(1), False)
     assert choice.reason not in ("sticky", "left_home")
+
+
+def test_a_clients_own_retry_is_not_kept_at_home() -> None:
+    """It is spread over all, as that of a user without a home."""
+    told = shares(homes(450.0, 450.0), ask(home="westus", client_retry=True), 3.0, retry=True)
+    assert told["a"] > 0.4
 
 
 def test_who_stays_at_home_may_still_be_hedged_elsewhere() -> None:

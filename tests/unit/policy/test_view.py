@@ -8,6 +8,7 @@ from routing.latency.tracker import LatencyTracker
 from routing.policy import POLICIES
 from routing.policy.view import View
 from tests.unit.fleets import deployment, fleet, model, view
+from tests.unit.plan.life import ask
 
 
 def test_columns_are_in_the_fleets_order() -> None:
@@ -38,10 +39,20 @@ def test_costs_are_measured_in_the_running_mean_prompt() -> None:
     seen.saw_prompt(2_000)
     assert seen.mean_prompt == pytest.approx(1_010.0)
     for _ in range(2_000):
-        seen.saw_prompt(0)
-    assert seen.hedge_cost(1) == pytest.approx(
-        1.0, rel=1e-3
-    )  # a prompt of nothing counts as one token: no division by 0
+        seen.saw_prompt(1)
+    assert seen.hedge_cost(1) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_a_prompt_of_no_tokens_does_not_move_the_mean() -> None:
+    seen = view(deployment("a"))
+    seen.saw_prompt(0)
+    assert seen.mean_prompt == 1_000.0
+
+
+@pytest.mark.parametrize(("answers", "usd"), [(1, 0.0018), (3, 0.0034)])
+def test_a_request_costs_its_prompt_once_and_each_expected_answer(answers: int, usd: float) -> None:
+    """1,000 tokens in at $1 and 200 out at $4 a million."""
+    assert view(deployment("a")).cost_usd(ask(answers=answers), 0) == pytest.approx(usd)
 
 
 def test_every_registered_policy_is_found_under_its_name() -> None:

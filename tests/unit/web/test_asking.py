@@ -18,7 +18,12 @@ from tests.unit import fleets
 FLEET = fleets.fleet(
     fleets.deployment("a", model="m"),
     fleets.deployment("b", model="small"),
-    models=[fleets.model("m"), fleets.model("small"), fleets.model("spare")],
+    models=[
+        fleets.model("m", unsupported_parameters=["seed"]),
+        fleets.model("small", max_output_tokens=4_096),
+        fleets.model("spare"),
+        fleets.model("writer", max_output_tokens=64_000),
+    ],
     aliases=[{"name": "chat-fast", "models": ["small", "m"]}],
     fallbacks=[{"model": "m", "models": ["spare"]}, {"model": "small", "models": ["spare", "m"]}],
 )
@@ -27,10 +32,14 @@ S, T, P = LatencyPriority.STREAMING, LatencyPriority.TOTAL, LatencyPriority.THRO
 
 
 def request(
-    headers: Mapping[str, str] | None = None, caller: str = "caller", country: str | None = None, **body: Any
+    headers: Mapping[str, str] | None = None,
+    caller: str = "caller",
+    country: str | None = None,
+    origin: str | None = None,
+    **body: Any,
 ) -> ChatRequest:
     parsed = parse(json.dumps({"model": "m", "messages": HELLO, **body}).encode())
-    return asking.request(parsed, headers or {}, FLEET, Lengths(), caller, "openai", country)
+    return asking.request(parsed, headers or {}, FLEET, Lengths(), caller, "openai", country, origin)
 
 
 def ask(headers: Mapping[str, str] | None = None, **body: Any) -> Ask:
@@ -81,6 +90,80 @@ def test_the_demand_has_what_the_hints_and_the_body_ask_for() -> None:
     assert ask().demand.dialect is None
 
 
+def test_what_no_model_tells_apart_makes_no_new_kind_of_request() -> None:
+    """Eligibility is remembered by kind: what callers invent must not fill that memory."""
+    invented: dict[str, Any] = {f"invented_{i}": i for i in range(50)}
+    assert ask(model="auto", **invented).demand.parameters == frozenset()
+    assert {ask(model="auto", max_tokens=limit).demand for limit in (1, 50, 4_096)} == {ask(model="auto").demand}
+    assert len({ask(model="auto", max_tokens=limit).demand for limit in range(5_000, 64_000, 1_000)}) == 2
+
+
+# ---------------------------------------------------------------------- the longest answer
+@pytest.mark.parametrize(
+    ("body", "least"),
+    [
+        ({"model": "auto"}, 0),
+        ({"model": "auto", "max_tokens": 4_096}, 0),
+        ({"model": "auto", "max_tokens": 4_097}, 16_384),
+        ({"model": "auto", "max_completion_tokens": 16_385}, 64_000),
+        ({"model": "small", "max_tokens": 16_384}, 16_384),  # its stand-ins can write so many
+    ],
+)
+def test_a_model_must_be_able_to_write_what_the_caller_allows(body: dict[str, Any], least: int) -> None:
+    assert ask(**body).demand.output_tokens == least
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "largest"),
+    [
+        ({"model": "m", "max_tokens": 16_385}, "max_tokens", "16384"),
+        ({"model": "m", "max_completion_tokens": 99_999}, "max_completion_tokens", "16384"),
+        ({"model": "chat-fast", "max_tokens": 64_000}, "max_tokens", "16384"),
+        ({"model": "auto", "max_tokens": 10_000_000, "n": 16}, "max_tokens", "64000"),
+    ],
+)
+def test_more_than_any_model_that_may_answer_can_write_is_refused_and_named(
+    body: dict[str, Any], param: str, largest: str
+) -> None:
+    with pytest.raises(RequestError) as failure:
+        request(**body)
+    assert (failure.value.status, failure.value.param) == (400, param)
+    assert param in failure.value.message
+    assert largest in failure.value.message
+
+
+# ---------------------------------------------------------------------- suffixes
+@pytest.mark.parametrize(
+    ("body", "priority", "cheapest"),
+    [
+        ({"model": None, "models": ["m:floor", "small:floor"]}, T, True),
+        ({"model": None, "models": ["m", "auto:floor"]}, T, True),
+        ({"model": "m:nitro", "models": ["small:nitro"]}, P, False),
+        ({"model": "m", "models": ["small:fast"]}, S, False),
+        ({"model": ":floor", "models": ["small"]}, T, True),
+    ],
+)
+def test_a_suffix_counts_on_whichever_name_it_stands(
+    body: dict[str, Any], priority: LatencyPriority, cheapest: bool
+) -> None:
+    made = ask(**body)
+    assert (made.priority, made.cheapest) == (priority, cheapest)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"model": None, "models": ["m:floor", "m", "small:fast"]}, "models[2]"),
+        ({"model": "m:fast", "models": ["small:nitro"]}, "models[0]"),
+    ],
+)
+def test_suffixes_that_ask_for_two_goals_are_refused_and_named(body: dict[str, Any], param: str) -> None:
+    with pytest.raises(RequestError) as failure:
+        request(**body)
+    assert failure.value.param == param
+    assert param in failure.value.message
+
+
 # ---------------------------------------------------------------------- priority and target
 @pytest.mark.parametrize(
     ("body", "priority", "target_s"),
@@ -92,7 +175,6 @@ def test_the_demand_has_what_the_hints_and_the_body_ask_for() -> None:
         ({"stream": True, "routing": {"max_total_ms": 3000}}, T, 3.0),
         ({"routing": {"max_ttft_ms": 500, "max_total_ms": 3000}}, S, 0.5),
         ({"routing": {"priority": "streaming", "max_total_ms": 3000}}, S, 3.0),
-        ({"routing": {"priority": "total", "max_ttft_ms": 500}}, T, None),
         ({"routing": {"min_tokens_per_second": 40, "expected_tokens": 400}}, P, 10.0),
         ({"routing": {"min_tokens_per_second": 40, "expected_tokens": 400, "max_total_ms": 3000}}, P, 3.0),
         ({"routing": {"priority": "throughput", "min_tokens_per_second": 40, "expected_tokens": 400,
@@ -141,9 +223,26 @@ def test_tokens_are_estimated_and_reserved() -> None:
     assert ask(routing={"expected_tokens": 77}).reserved_tokens == prompt + 77
 
 
-def test_the_largest_request_that_is_accepted_has_finite_estimates() -> None:
-    made = ask(max_tokens=10_000_000, n=16, messages=[{"role": "user", "content": "x" * 100}] * 10_000)
-    assert 0 < made.reserved_tokens < 10**9
+def test_no_request_reserves_more_than_its_models_can_write() -> None:
+    prompt = Lengths().prompt("m", 400, 0)
+    assert ask(max_tokens=16_384, n=16).reserved_tokens == prompt + 16 * 16_384
+    assert ask(n=16, routing={"expected_tokens": 10_000_000}).reserved_tokens == prompt + 16 * 16_384
+
+
+@pytest.mark.parametrize("priority", ["total", "throughput"])
+def test_no_answer_is_expected_to_be_longer_than_its_limit(priority: str) -> None:
+    """A caller who expects 4,000 tokens and allows 100 would be told that no deployment can be in time."""
+    made = request(max_tokens=100, routing={"expected_tokens": 4_000, "priority": priority})
+    assert (made.ask.expected_tokens, made.ask.most_tokens) == (100.0, 100.0)
+    assert made.hints.expected_tokens == 100, "the hint that lengths are learned from"
+    assert (ask().most_tokens, ask(n=3).answers) == (16_384.0, 3)
+
+
+def test_only_a_prompt_of_text_alone_teaches_bytes_per_token() -> None:
+    tools = [{"type": "function", "function": {"name": "f", "description": "x" * 12_000}}]
+    made = request(tools=tools)
+    assert (made.text_bytes, request().text_bytes) == (0, 400)
+    assert made.ask.tokens_in > 3_000, "and is estimated with what its tools add"
 
 
 @pytest.mark.parametrize(
@@ -186,6 +285,7 @@ def test_a_user_is_known_by_a_hash_and_only_within_its_caller() -> None:
     [
         ({}, None, None),
         ({"user_region": "us-west"}, None, "westus"),
+        ({"user_region": "us"}, None, "eastus"),
         ({"user_region": "eu"}, None, "swedencentral"),
         ({"user_location": "Stockholm"}, None, "swedencentral"),
         ({"user_location": "New York"}, None, "eastus"),
@@ -193,14 +293,35 @@ def test_a_user_is_known_by_a_hash_and_only_within_its_caller() -> None:
         ({"user_location": "Atlantis"}, None, None),
         ({"user_region": "westus", "user_location": "Stockholm"}, "SE", "westus"),
         ({"user_location": "New York"}, "SE", "eastus"),
-        ({}, "SE", "swedencentral"),
-        ({}, "ZZ", None),
+        ({"user_id": "u"}, "SE", "swedencentral"),
+        ({"session_id": "s"}, "SE", "swedencentral"),
+        ({"user_id": "u"}, "ZZ", None),
+        ({}, "SE", None),  # of nobody in particular there is no home to come back to
     ],
 )
 def test_a_users_home_is_where_the_caller_says_or_front_door_saw(
     hints: dict[str, str], country: str | None, home: str | None
 ) -> None:
     assert request(country=country, routing=hints).ask.home == home
+
+
+@pytest.mark.parametrize(
+    ("hints", "country", "origin", "home"),
+    [
+        ({"user_id": "u"}, "US", "eastus", "eastus"),
+        ({"user_id": "u"}, "US", "westus", "westus"),
+        ({"user_id": "u"}, "US", "swedencentral", "eastus"),
+        ({"user_id": "u"}, "SE", "westus", "swedencentral"),
+        ({"user_region": "us"}, None, "westus", "westus"),
+        ({"user_region": "us-east"}, None, "westus", "eastus"),
+        ({"user_location": "New York"}, None, "westus", "westus"),
+    ],
+)
+def test_a_geography_is_home_in_its_region_nearest_to_this_app(
+    hints: dict[str, str], country: str | None, origin: str, home: str
+) -> None:
+    """Front Door brought the user to the app that is nearest to them."""
+    assert request(country=country, origin=origin, routing=hints).ask.home == home
 
 
 # ---------------------------------------------------------------------- headers

@@ -41,7 +41,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     "max_cost_usd": [(0, 0.0), (0.01, 0.01), (1_000_000, 1_000_000.0)],
     "allowed_regions": [(["eastus"], ("eastus",)), (["us-east", "eu"], ("eastus", "eu"))],
     "user_id": [("u", "u"), ("x" * LONGEST_TEXT, "x" * LONGEST_TEXT), ("né\n", "né\n")],
-    "user_region": [("swedencentral", "swedencentral"), ("eu-north", "swedencentral"), ("us", "eastus")],
+    "user_region": [("swedencentral", "swedencentral"), ("eu-north", "swedencentral"), ("us", "us")],
     "user_location": [("Stockholm", "Stockholm")],
     "session_id": [("s", "s")],
     "hedge": [("auto", "auto"), ("off", "off")],
@@ -112,7 +112,7 @@ HEADER_VALUES: dict[str, tuple[str, Any]] = {
     "x-router-max-total-ms": ("3000.5", 3000.5),
     "x-router-min-quality-tier": ("3", 3),
     "x-router-allowed-regions": ("eu, us-east", ("eu", "eastus")),
-    "x-router-user-region": ("eu", "swedencentral"),
+    "x-router-user-region": ("eu-north", "swedencentral"),
     "x-router-user-id": ("u", "u"),
     "x-router-session-id": ("s", "s"),
     "x-router-hedge": ("off", "off"),
@@ -191,6 +191,66 @@ def test_a_region_is_named_where_it_was_said_last() -> None:
     assert refused({"x-router-user-region": "nowhere"}, user_region="eastus").param == "x-router-user-region"
 
 
+# ---------------------------------------------------------------------- one goal
+TTFT, TOTAL, PACE = {"max_ttft_ms": 500}, {"max_total_ms": 3000}, {"min_tokens_per_second": 40}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "suffix", "param"),
+    [
+        ({}, {"priority": "total", **TTFT}, "", "routing.max_ttft_ms"),
+        ({}, {"priority": "total", **PACE}, "", "routing.min_tokens_per_second"),
+        ({}, {"priority": "throughput", **TTFT, **PACE}, "", "routing.max_ttft_ms"),
+        ({}, {"priority": "streaming", **PACE}, "", "routing.min_tokens_per_second"),
+        ({}, TTFT, "throughput", "routing.max_ttft_ms"),
+        ({}, PACE, "streaming", "routing.min_tokens_per_second"),
+        ({}, {**TTFT, **PACE}, "", "routing.min_tokens_per_second"),
+        ({"x-slo-ttft-ms": "500"}, {"priority": "total"}, "", "x-slo-ttft-ms"),
+        ({"x-slo-ttft-ms": "500", "x-router-max-ttft-ms": "9"}, {"priority": "total"}, "", "x-router-max-ttft-ms"),
+        ({"x-router-priority": "total"}, TTFT, "", "routing.max_ttft_ms"),
+    ],
+)
+def test_a_limit_that_the_priority_does_not_look_at_is_refused_and_named(
+    headers: dict[str, str], body: dict[str, Any], suffix: str, param: str
+) -> None:
+    with pytest.raises(RequestError) as failure:
+        hints(body, headers, FLEET, suffix)
+    assert failure.value.param == param
+    assert param in failure.value.message
+
+
+@pytest.mark.parametrize(
+    ("body", "suffix"),
+    [
+        ({"priority": "streaming", **TTFT, **TOTAL}, ""),
+        ({"priority": "total", **TOTAL}, ""),
+        ({"priority": "throughput", **PACE, **TOTAL}, ""),
+        ({**TTFT, **TOTAL}, ""),
+        ({**PACE, **TOTAL}, ""),
+        (TTFT, "price"),
+        ({"priority": "streaming", **TTFT}, "throughput"),
+    ],
+)
+def test_limits_that_the_priority_looks_at_are_taken(body: dict[str, Any], suffix: str) -> None:
+    made = hints(body, {}, FLEET, suffix)
+    assert {name: getattr(made, name) for name in body if name != "priority"} == {
+        name: value for name, value in body.items() if name != "priority"
+    }
+
+
+def test_a_suffix_is_the_priority_where_nothing_else_is() -> None:
+    assert hints({}, {}, FLEET, "throughput").priority is LatencyPriority.THROUGHPUT
+    assert hints({"priority": "total"}, {}, FLEET, "throughput").priority is LatencyPriority.TOTAL
+    assert hints({}, {}, FLEET, "price").priority is None
+
+
+def test_a_hint_that_there_is_none_is_named_by_no_more_than_its_beginning() -> None:
+    unknown: dict[str, Any] = {"x" * 100_000: 1}
+    failure = refused(**unknown)
+    assert len(failure.message) < 1_000
+    assert len(str(failure.param)) < 300
+
+
 # ---------------------------------------------------------------------- regions
 @pytest.mark.parametrize(
     ("names", "read"),
@@ -208,10 +268,9 @@ def test_allowed_regions_go_by_id_alias_and_geography(names: list[str], read: tu
 
 @pytest.mark.parametrize(
     ("name", "read"),
-    [("westus", "westus"), ("us-west", "westus"), ("us", "eastus"), ("eu", "swedencentral")],
+    [("westus", "westus"), ("us-west", "westus"), ("us", "us"), ("eu", "eu")],
 )
 def test_a_users_region_goes_by_id_alias_and_geography(name: str, read: str) -> None:
-    """A geography is the first region in it."""
     assert said(user_region=name).user_region == read
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from routing.engine.router import LatencyRouter
 from routing.engine.sync import Sync
+from routing.errors import RequestTooLarge
 from routing.latency.tracker import LatencyTracker
 from routing.outcome import AttemptRecord, LatencyMeasurement, Outcome, Verdict
 from routing.ports import Override
@@ -26,7 +27,7 @@ def outcome(status: int = 200, error: str | None = None, ttft_ms: float = 400.0,
         AttemptRecord("d1", Verdict.SUCCESS, True, 200.0, 900.0),
     ]
     measured = LatencyMeasurement(2.0, 0.0, ttft_ms, 500.0, ttft_ms + 500.0, 50)
-    made = Outcome("r", "web", status, "d1", "m", "hedge_won", "met", error, measured, None, 900.0, 0.0, attempts)
+    made = Outcome("r", "web", status, "d1", "m", "hedge_won", "met", error, measured, None, 900.0, attempts)
     for name, value in changes.items():
         setattr(made, name, value)
     return made
@@ -67,13 +68,42 @@ def test_requests_attempts_and_hedges_are_counted(sync: Sync) -> None:
         'router_attempts_total{deployment="d0",verdict="ignored"} 4',
         'router_attempts_total{deployment="d1",verdict="success"} 4',
         'router_hedges_total{won="true"} 4',
-        'router_targets_total{slo="met"} 4',
+        'router_targets_total{slo="met"} 3',
+        'router_targets_total{slo="unanswered"} 1',
         'router_measurements_total{outcome="recorded"} 2',
         "router_duration_seconds_count 3",
         'router_in_flight{deployment="d0"} 0',
         "router_instances 1",
     ):
         assert line in text, line
+
+
+@pytest.mark.parametrize(
+    ("error", "slo", "counted"),
+    [
+        (None, "met", "met"),
+        ("server_error", "met", "unanswered"),
+        ("caller_stalled", "met", "unanswered"),
+        ("caller_left", "met", "met"),
+        ("all_deployments_failed", "predicted_met", "unanswered"),
+        ("ttft_timeout", "missed", "missed"),
+        ("server_error", "none", "none"),
+    ],
+)
+def test_a_target_is_met_by_an_answer_that_did_not_fail(sync: Sync, error: str | None, slo: str, counted: str) -> None:
+    seen = Metrics()
+    seen.saw(outcome(error=error, slo=slo))
+    targets = [line for line in lines(seen, sync) if line.startswith("router_targets_total")]
+    assert targets == [f'router_targets_total{{slo="{counted}"}} 1']
+
+
+def test_what_is_refused_before_routing_is_a_request_without_target_and_latency(sync: Sync) -> None:
+    counted = Metrics()
+    counted.refused(RequestTooLarge("too large"))
+    text = lines(counted, sync)
+    assert 'router_requests_total{status="413",outcome="request_too_large"} 1' in text
+    samples = [line for line in text if not line.startswith("#")]
+    assert not [line for line in samples if line.startswith(("router_targets", "router_duration", "router_overhead"))]
 
 
 def test_a_histogram_is_cumulative_and_its_bounds_are_inclusive(sync: Sync) -> None:
