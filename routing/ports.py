@@ -60,10 +60,17 @@ class Answer(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Way:
+    """How far a call has come, told while it is under way."""
+
+    connecting: bool = False  # a connection is being made: nothing was sent yet, and its provider is not to blame
+
+
 class Provider(Protocol):
     """One endpoint of a vendor."""
 
-    async def open(self, deployment: Deployment, request: ChatRequest) -> Answer:
+    async def open(self, deployment: Deployment, request: ChatRequest, way: Way) -> Answer:
         """Send the request. Returns once a success status has come; raises AttemptError otherwise."""
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,6 +43,15 @@ class Settings:
     store_connection: str = field(default="", repr=False)  # connection string of Azurite
     client_id: str | None = None
     sample_log: Path | None = None
+
+    def shared_secret(self) -> bytes:
+        """What every instance of this app can sign with, and no caller: a hash of all that is secret here.
+
+        A caller knows its own keys and none of the others. Where it is the only one, and there are neither keys of
+        providers nor a Front Door, it knows all of it; then there is nobody else.
+        """
+        secrets = [sorted(self.keys), sorted(self.provider_keys.values()), self.store_connection, self.front_door_id]
+        return hashlib.sha256(json.dumps(secrets).encode()).digest()
 
 
 def read(environment: Mapping[str, str], folder: Path) -> Settings:

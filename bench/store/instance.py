@@ -14,7 +14,7 @@ from routing.fleet import Deployment, Fleet
 from routing.latency.tracker import LatencyTracker
 from routing.outcome import Signals
 from routing.policy.view import View
-from routing.ports import Answer, Piece, Store
+from routing.ports import Answer, Piece, Store, Way
 from routing.request import Ask, ChatRequest, Conversation, Demand, Hints
 
 
@@ -41,7 +41,7 @@ class Canned:
 class Instant:
     """A provider that answers at once."""
 
-    async def open(self, deployment: Deployment, request: ChatRequest) -> Answer:
+    async def open(self, deployment: Deployment, request: ChatRequest, way: Way) -> Answer:
         """An answer."""
         return Canned()
 

@@ -13,7 +13,6 @@ from routing.ports import Piece
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
-STREAM, JSON = b"text/event-stream; charset=utf-8", b"application/json"
 
 
 class OpenAIAnswer:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from routing.errors import AttemptError, ConnectionLost, ProtocolError, RouterError
 from routing.fleet import Deployment
-from routing.ports import Answer, Piece, Provider
+from routing.ports import Answer, Piece, Provider, Way
 from routing.request import ChatRequest
 
 
@@ -26,6 +26,7 @@ class Call:
         self,
         provider: Provider,
         request: ChatRequest,
+        way: Way,
         now: Callable[[], float],
         ended: Callable[[Call, BaseException | None], None],
     ) -> None:
@@ -37,11 +38,11 @@ class Call:
             elif not self._dropped:  # from inside, as a library may do whose own time is up
                 ended(self, ConnectionLost("the call was cut short"))
 
-        self._task = asyncio.get_running_loop().create_task(self._run(provider, request, now))
+        self._task = asyncio.get_running_loop().create_task(self._run(provider, request, way, now))
         self._task.add_done_callback(done)
 
-    async def _run(self, provider: Provider, request: ChatRequest, now: Callable[[], float]) -> None:
-        self.answer = answer = await provider.open(self.deployment, request)
+    async def _run(self, provider: Provider, request: ChatRequest, way: Way, now: Callable[[], float]) -> None:
+        self.answer = answer = await provider.open(self.deployment, request, way)
         self.headers_at = now()
         while True:
             piece = await answer.read()

@@ -41,7 +41,7 @@ from routing.ports import Piece, Provider
 from routing.request import ChatRequest, LatencyPriority
 
 IDLE_GAPS, LEAST_IDLE_S = 80.0, 15.0  # a stream is dead after so many of its usual gaps in silence, not within 15 s
-EXTRA_EVENTS = 64  # an answer may have this many content events more than the model's longest has tokens
+EXTRA_EVENTS = 64  # answers may have this many content events more than the model's longest have tokens
 LOG = logging.getLogger("routing.exchange")
 
 
@@ -164,7 +164,7 @@ class Exchange:
         self.last_at = self._clock.now()
         if before < PACE_EVENTS <= self.events and self.last_at > self.first_at:
             self._post(Progress(call.number, (self.last_at - self.first_at) / (self.events - 1)))
-        if self.events > self.model.max_output_tokens + EXTRA_EVENTS:
+        if self.events > self.request.ask.answers * self.model.max_output_tokens + EXTRA_EVENTS:
             error = ProtocolError("the answer is longer than the model's longest")
             self._post(Failed(call.number, error))
             raise error
@@ -275,7 +275,8 @@ class Exchange:
         assert provider is not None, "a deployment without an endpoint is no candidate"
         call = Call(number, self.view.fleet.deployments[d], self._clock.now())
         self._calls.append(call)
-        call.start(provider, self.request, self._clock.now, self._content_or_failure)
+        way = self.plan.attempts[number].way
+        call.start(provider, self.request, way, self._clock.now, self._content_or_failure)
 
     def _content_or_failure(self, call: Call, failure: BaseException | None) -> None:
         if failure is None:

@@ -1,54 +1,70 @@
 """The way between a user's region and the router: what no server sees, and frontends report.
 
-A report moves only the estimate of its own user's region, by a tenth, and by no more than if it were twice the present
-one: who reports rubbish is heard by the users of that region alone, and slowly.
+Every caller has ways of its own: what it reports is taken off the targets of its own users, and nobody else's. Among
+these one may make things up, so a way that counts moves with time and not with the number of reports: by a tenth in
+ten seconds at most. A way of which nothing is heard is forgotten.
 """
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
-WEIGHT = 0.1  # of one report
-MOST_FACTOR = 2.0
+WEIGHT, PERIOD_S = 0.1, 10.0  # of a report so long after the one before; of a sooner one as much less
+MOST_FACTOR = 2.0  # of the present way: a longer one is taken for this
 LONGEST_S = 5.0  # a longer way is a suspended browser, not a network
-FEWEST = 5  # reports before it counts
-MOST_REGIONS = 64
+FEWEST = 5  # reports before it counts; it is their mean until then
+FORGET_S = 600.0  # without a report
+MOST_WAYS = 4096  # callers times regions
 
 
 class _Way(NamedTuple):
     seconds: float
     reports: int
+    heard_at: float
 
 
 class LastMile:
-    """Seconds by user region."""
+    """Seconds by caller and region of its users. `now` tells seconds, from whenever."""
 
-    __slots__ = ("_ways",)
+    __slots__ = ("_now", "_ways")
 
-    def __init__(self) -> None:
-        self._ways: dict[str, _Way] = {}
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._ways: OrderedDict[tuple[str, str], _Way] = OrderedDict()  # the least recently heard first
 
-    def add(self, region: str, seconds: float) -> bool:
-        """Take one report. False for one that cannot be: negative, not finite, too long, of one region too many."""
+    def add(self, caller: str, region: str, seconds: float) -> bool:
+        """Take one report. False for one that cannot be: negative, not finite or too long."""
         if not 0 <= seconds <= LONGEST_S:  # which nothing that is no number is, either
             return False
-        way = self._ways.get(region)
-        if way is None:
-            if len(self._ways) >= MOST_REGIONS:
-                return False
-            self._ways[region] = _Way(seconds, 1)
-            return True
-        seen = min(seconds, max(MOST_FACTOR * way.seconds, 0.01))
-        self._ways[region] = _Way(
-            way.seconds + max(WEIGHT, 1 / (way.reports + 1)) * (seen - way.seconds), way.reports + 1
-        )
+        self._ways[caller, region] = _moved(self._way(caller, region), seconds, self._now())
+        self._ways.move_to_end((caller, region))
+        if len(self._ways) > MOST_WAYS:
+            self._ways.popitem(last=False)
         return True
 
-    def of(self, region: str | None) -> float:
-        """The way to users of a region in seconds; 0 where too little is known."""
-        way = self._ways.get(region) if region else None
+    def of(self, region: str | None, caller: str = "") -> float:
+        """The way to a caller's users in a region, in seconds; 0 where too little is known, or nothing any more."""
+        way = self._way(caller, region) if region else None
         return way.seconds if way is not None and way.reports >= FEWEST else 0.0
 
-    def known(self) -> dict[str, float]:
-        """All that count, in ms."""
-        return {region: round(1000 * self.of(region), 1) for region, way in self._ways.items() if way.reports >= FEWEST}
+    def known(self, caller: str) -> dict[str, float]:
+        """A caller's ways that count, in ms by region."""
+        own = (region for whose, region in self._ways if whose == caller)
+        return {region: round(1000 * way, 1) for region in own if (way := self.of(region, caller))}
+
+    def _way(self, caller: str, region: str) -> _Way | None:
+        way = self._ways.get((caller, region))
+        return None if way is None or self._now() - way.heard_at > FORGET_S else way
+
+
+def _moved(way: _Way | None, seconds: float, now: float) -> _Way:
+    """The way after one more report."""
+    if way is None:
+        return _Way(seconds, 1, now)
+    seen = min(seconds, max(MOST_FACTOR * way.seconds, 0.01))
+    counts = way.reports >= FEWEST
+    weight = WEIGHT * min(1.0, (now - way.heard_at) / PERIOD_S) if counts else 1 / (way.reports + 1)
+    return _Way(way.seconds + weight * (seen - way.seconds), way.reports + 1, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from routing.latency.histogram import DecayedHistogram
-from routing.latency.sums import NETWORK, DecayedSums
+from routing.latency.sums import OWN, DecayedSums
 from routing.ports import Learned
 
 
@@ -53,6 +53,6 @@ class Sketch:
     def merge_model_part(self, learned: Learned) -> None:
         """Add what another origin region learned of the model; what it observed, network and all, is its own."""
         sums = DecayedSums(learned.at, learned.sums)
-        for column in NETWORK:
+        for column in OWN:
             sums.values[column] = 0.0
         self.sums = self.sums.merged(sums)

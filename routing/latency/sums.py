@@ -11,10 +11,10 @@ from array import array
 from collections.abc import Iterable
 
 # A count is followed by what is summed under it. x: residual of ln(TTFT); y: ln(pace / prior).
-N, X, WIDE_N, WIDE_XX, PACE_N, PACE_Y, SLOW_N, SLOW_Y, ANSWERS, FAILURES, SENT, REACHED, UNREACHED = range(13)
+N, X, WIDE_N, WIDE_XX, PACE_N, PACE_Y, SLOW_N, SLOW_Y, ANSWERS, FAILURES, SENT, OWN_ANSWERS, OWN_FAILURES = range(13)
 TAU_S = (60.0, 60.0, 600.0, 600.0, 30.0, 30.0, 600.0, 600.0, 10.0, 10.0, 10.0, 10.0, 10.0)
 COLUMNS = len(TAU_S)
-NETWORK = REACHED, UNREACHED  # of the way there from one region: no other region's business
+OWN = OWN_ANSWERS, OWN_FAILURES  # of one region's own making, its network and credentials: no other region's business
 _MIDDLE, _WIDE = 60.0, 600.0
 
 
@@ -47,8 +47,8 @@ class DecayedSums:
             v[ANSWERS] *= fastest
             v[FAILURES] *= fastest
             v[SENT] *= fastest
-            v[REACHED] *= fastest
-            v[UNREACHED] *= fastest
+            v[OWN_ANSWERS] *= fastest
+            v[OWN_FAILURES] *= fastest
             self.at = now
         return self.values
 

@@ -6,7 +6,7 @@ A deployment is learned from residuals x = ln(ttft - network) - ln(base) - promp
     level    S(x) / (n + 2), 60 s
     spread   sqrt((1.45 S((x - level)^2) + 10 prior^2) / (n + 10)), 600 s
     pace     prior exp((S(y) + 2 slow) / (n + 2)), y = ln(observed / prior), 30 s; slow = S(y) / (n + 2), 600 s
-    failing  S(failures) / (answers + S(failures) + 4), 10 s; where connecting fails, that of the region alone
+    failing  S(failures) / (answers + S(failures) + 4), 10 s; and the same again of what is this region's own fault
 
 A prior is worth a few samples, so a deployment that nobody uses fades back to it and is tried again by itself.
 The constants were fitted in simulation on measured traces of production endpoints.
@@ -25,14 +25,14 @@ from routing.latency.sketch import Sketch
 from routing.latency.sums import (
     ANSWERS,
     FAILURES,
+    OWN_ANSWERS,
+    OWN_FAILURES,
     PACE_N,
     PACE_Y,
-    REACHED,
     SENT,
     SLOW_N,
     SLOW_Y,
     TAU_S,
-    UNREACHED,
     WIDE_N,
     WIDE_XX,
     N,
@@ -134,7 +134,7 @@ class LatencyTracker:
         for sketch in self._both(d, now):
             v = sketch.sums.age(now)
             v[ANSWERS] += 1
-            v[REACHED] += 1
+            v[OWN_ANSWERS] += 1
             sketch.newest_at = now
             sketch.total_ms.add(measurement.total_ms, now)
         self._renew(d, now)
@@ -196,11 +196,11 @@ class LatencyTracker:
         for watcher in self.watchers:
             watcher.saw_silence(d, now, age)
 
-    def failed(self, d: int, now: float, rate_limited: bool, reached: bool = True) -> None:
-        """A call failed, which never counts as a fast sample. One that did not reach the deployment tells of the way
-        from this region, and nothing of the deployment: other regions do not count it."""
+    def failed(self, d: int, now: float, rate_limited: bool, own: bool = False) -> None:
+        """A call failed, which never counts as a fast sample. Where the fault is our `own` region's, its network or
+        credentials, it tells nothing of the deployment: other regions do not count it."""
         for sketch in self._both(d, now):
-            sketch.sums.age(now)[FAILURES if reached else UNREACHED] += RATE_LIMIT_WEIGHT if rate_limited else 1.0
+            sketch.sums.age(now)[OWN_FAILURES if own else FAILURES] += RATE_LIMIT_WEIGHT if rate_limited else 1.0
         self._renew(d, now)
         for watcher in self.watchers:
             watcher.saw_failure(d, now, rate_limited)
@@ -235,7 +235,7 @@ class LatencyTracker:
             spread=spread,
             pace=self.prior_pace[d] * math.exp((v[PACE_Y] + PRIOR_PACE * slow) / (v[PACE_N] + PRIOR_PACE)),
             keep=(1 - v[FAILURES] / (v[ANSWERS] + v[FAILURES] + PRIOR_FAILING))
-            * (1 - v[UNREACHED] / (v[REACHED] + v[UNREACHED] + PRIOR_FAILING)),
+            * (1 - v[OWN_FAILURES] / (v[OWN_ANSWERS] + v[OWN_FAILURES] + PRIOR_FAILING)),
             doubt=math.sqrt(PRIOR_LEVEL / (v[N] + PRIOR_LEVEL)),
             sent=v[SENT] / TAU_S[SENT],
             level=level,

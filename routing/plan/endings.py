@@ -48,8 +48,10 @@ def nothing_to_choose(view: View, candidates: Candidates, now: float) -> RouterE
         said = (reason.split(" by ")[0] for reason in candidates.exclusions(now).values())  # not who has ordered it
         reasons = ", ".join(sorted(set(said) - {"model"}))
         return NoEligibleDeployment(f"no deployment can serve this request; ruled out by {reasons or 'the fleet'}")
-    if any(view.slots.full(d) for d in usable):
-        return Overloaded("every deployment that may serve this is at capacity")
+    full = sum(view.slots.full(d) for d in usable)
+    if full:
+        also = "" if full == len(usable) else " or rate-limited"
+        return Overloaded(f"every deployment that may serve this is at capacity{also}")
     return _rate_limited(candidates, now)
 
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from routing.errors import (
+    AdapterFault,
     AttemptError,
     AttemptTimedOut,
     ConnectFailed,
@@ -49,11 +50,14 @@ from routing.plan.moves import (
     Tick,
     WakeAt,
 )
-from routing.policy.seam import Choice, Policy
+from routing.policy.seam import Choice, Policy, Score
 from routing.policy.view import View
+from routing.ports import Way
 from routing.request import Ask, LatencyPriority
 
 MAX_TRIES = 3  # upstream calls of one request, hedges aside
+OURS = ConnectFailed, Misconfigured, AdapterFault  # failures that say nothing of the deployment to other regions
+LATE_CONNECT_S = 0.5  # a call that is dropped while it still connects has failed to, if it had so long: a lost packet
 NO_TARGET_PATIENCE = (
     2.0  # without a target of the caller's, a hedge is for the tail: twice the target set for the choice
 )
@@ -70,7 +74,9 @@ class Attempt:
     give_up_at: float
     hedge: bool
     lease: Lease
+    score: Score  # what was predicted of it
     paid: float = 0.0  # what the failover purse gave for it
+    way: Way = field(default_factory=Way)
     first_at: float | None = None
     ended_at: float | None = None
     verdict: Verdict | None = None
@@ -193,7 +199,7 @@ class Plan:
             if now >= attempt.give_up_at and self._another_try(attempt, now):
                 actions.append(Cancel(attempt.number))
                 self._silent(attempt, now)
-                actions += self._failed(attempt, AttemptTimedOut("no content within its time"), now)
+                actions += self._failed(attempt, _too_slow(attempt), now)
         if not self.over and self._hedge_at is not None and now >= self._hedge_at:
             self._hedge_at = None
             actions += self._hedge(now)
@@ -227,7 +233,7 @@ class Plan:
             if left is None:
                 self._hedge_until = now + NO_TARGET_PATIENCE * choice.target_s
         self.reason = reason or choice.reason
-        actions = self._open(choice.score.deployment, choice.second, now, hedge=False, paid=paid)
+        actions = self._open(choice.score, choice.second, now, hedge=False, paid=paid)
         self._hedge_at = self._planned_hedge(choice, now)
         return [*actions, WakeAt(self._next_wake())]
 
@@ -285,14 +291,16 @@ class Plan:
         )
         if d is None or not self.view.hedges.take(self.view.hedge_cost(self.ask.tokens_in)):
             return []
-        return self._open(d, None, now, hedge=True, paid=0.0)
+        score = self.policy.score(self.view, self.ask, (d,), self._hedge_left(now), now)[0]
+        return self._open(score, None, now, hedge=True, paid=0.0)
 
-    def _open(self, d: int, second: int | None, now: float, hedge: bool, paid: float) -> list[Action]:
+    def _open(self, score: Score, second: int | None, now: float, hedge: bool, paid: float) -> list[Action]:
+        d = score.deployment
         lease = self.view.slots.lease(d)
         assert lease is not None, "candidates are never full"
         until = min(self._deadline_at, self._first_content_limit())
         patience = self.policy.patience(self.view, self.ask, d, second, until - now)
-        attempt = Attempt(len(self.attempts), d, now, min(now + patience, until), hedge, lease, paid)
+        attempt = Attempt(len(self.attempts), d, now, min(now + patience, until), hedge, lease, score, paid)
         self.attempts.append(attempt)
         self.candidates.tried.add(d)
         self.view.tracker.sent(d, now, self.view.quota.cost_s(d, self.ask.reserved_tokens))
@@ -310,12 +318,17 @@ class Plan:
     def _close(self, attempt: Attempt, now: float, verdict: Verdict) -> Action:
         if attempt.first_at is None:
             self._silent(attempt, now)
+        if attempt.way.connecting and now - attempt.sent_at >= LATE_CONNECT_S:
+            self.view.tracker.failed(attempt.deployment, now, rate_limited=False, own=True)
         self._record_end(attempt, now, verdict)
         return Cancel(attempt.number)
 
     def _silent(self, attempt: Attempt, now: float) -> None:
         """Learn from an attempt that is dropped before any content. An answer that comes whole may be silent for long,
-        and nothing but its length: it takes a run of silences to blame a deployment for them."""
+        and nothing but its length: it takes a run of silences to blame a deployment for them. One that was never
+        connected to has not been asked."""
+        if attempt.way.connecting:
+            return
         d, age, tokens_in, tracker = attempt.deployment, now - attempt.sent_at, self.ask.tokens_in, self.view.tracker
         if self.ask.streamed:
             tracker.silent(d, now, age, tokens_in)
@@ -342,15 +355,16 @@ class Plan:
                     self.candidates.smallest_window = max(self.candidates.smallest_window, self.view.context_window[d])
                 return
             case AttemptTimedOut() if attempt.first_at is None and health.outlived(d, attempt.sent_at):
-                self._record_end(attempt, now, Verdict.DROPPED)
-                return
+                pass  # it has answered since: no reason to eject it
             case RateLimited(retry_after_s=hint):
                 health.rate_limited(d, now, hint, self.rng, self.policy.cool_down_s)
             case Misconfigured():
                 health.misconfigured(d, now)
+            case AdapterFault():
+                pass  # others of its requests may well be answered
             case _:
                 health.failed(d, now, self.rng)
-        tracker.failed(d, now, isinstance(error, RateLimited), not isinstance(error, ConnectFailed))
+        tracker.failed(d, now, isinstance(error, RateLimited), isinstance(error, OURS))
         self._record_end(attempt, now, Verdict.DROPPED)
 
     def _final_error(self, now: float) -> RouterError:
@@ -393,6 +407,12 @@ class Plan:
             )
             for a in self.attempts
         ]
+
+
+def _too_slow(attempt: Attempt) -> AttemptError:
+    if attempt.way.connecting:
+        return ConnectFailed("no connection within its time")
+    return AttemptTimedOut("no content within its time")
 
 
 def _free(after: AttemptError | None) -> bool:

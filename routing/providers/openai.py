@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from routing.fleet import Deployment, Fleet
-from routing.ports import Answer
+from routing.ports import Answer, Way
 from routing.providers.openai_wire import OPENAI
 from routing.providers.sdk import Key, Sdk
 from routing.providers.transport import Transport
@@ -29,10 +29,10 @@ class OpenAIProvider:
         self._fleet, self._transport = fleet, transport
         self._sdk = Sdk(lambda http, key: _client(http, base_url, key), _minimal_call, key)
 
-    async def open(self, deployment: Deployment, request: ChatRequest) -> Answer:
+    async def open(self, deployment: Deployment, request: ChatRequest, way: Way) -> Answer:
         """See the seam."""
         body = orjson.dumps(self._body(deployment, request))
-        return await self._transport.ask(self._sdk, OPENAI, body, request.stream, request.headers)
+        return await self._transport.ask(self._sdk, OPENAI, body, request.stream, request.headers, way)
 
     async def warm(self) -> None:
         """See the seam."""

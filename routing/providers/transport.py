@@ -14,7 +14,7 @@ import aiohttp
 
 from routing.errors import AttemptError, ConnectFailed, ConnectionLost, ProtocolError, RouterError
 from routing.outcome import Signals
-from routing.ports import Answer, Piece
+from routing.ports import Answer, Piece, Way
 from routing.providers import signals
 from routing.providers.closing import Closing
 from routing.providers.sdk import Prepared, Sdk
@@ -38,14 +38,14 @@ class Transport:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
-    async def ask(self, sdk: Sdk, wire: Wire, body: bytes, stream: bool, extra: Mapping[str, str]) -> Answer:
+    async def ask(self, sdk: Sdk, wire: Wire, body: bytes, stream: bool, extra: Mapping[str, str], way: Way) -> Answer:
         """Send `body`, with `extra` headers; returns the answer once a success status has come.
 
         Raises the AttemptError that the failure is: ConnectFailed before the request was sent, ConnectionLost after,
         ProtocolError for what is no answer, and the SDK's view of any error status.
         """
         prepared = await sdk.prepared()
-        response, connect_s = await self._send(prepared, {**prepared.headers, **extra}, body)
+        response, connect_s = await self._send(prepared, {**prepared.headers, **extra}, body, way)
         if response.status != 200:
             try:
                 raise await self._refusal(sdk, response)
@@ -65,9 +65,9 @@ class Transport:
             await self._session.close()
 
     async def _send(
-        self, prepared: Prepared, headers: Mapping[str, str], body: bytes
+        self, prepared: Prepared, headers: Mapping[str, str], body: bytes, way: Way
     ) -> tuple[aiohttp.ClientResponse, float | None]:
-        trace = SimpleNamespace(since=None, connect_s=None)
+        trace = SimpleNamespace(since=None, connect_s=None, way=way)
         try:
             response = await self._open_session().post(
                 prepared.url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=trace
@@ -205,10 +205,11 @@ def _connect_trace() -> aiohttp.TraceConfig:
     loop_time = asyncio.get_running_loop().time
 
     async def started(_session: object, seen: SimpleNamespace, _params: object) -> None:
-        seen.trace_request_ctx.since = loop_time()
+        seen.trace_request_ctx.since, seen.trace_request_ctx.way.connecting = loop_time(), True
 
     async def ended(_session: object, seen: SimpleNamespace, _params: object) -> None:
         seen.trace_request_ctx.connect_s = loop_time() - seen.trace_request_ctx.since
+        seen.trace_request_ctx.way.connecting = False
 
     trace.on_connection_create_start.append(started)
     trace.on_connection_create_end.append(ended)

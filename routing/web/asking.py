@@ -27,10 +27,10 @@ def request(
     lengths: Lengths,
     caller: str,
     dialect: str,
+    origin: str,
     country: str | None = None,
-    origin: str | None = None,
 ) -> ChatRequest:
-    """The request to route. `country` is the user's as Front Door knows it, `origin` the region that this app runs in.
+    """The request to route. `origin` is the region that this app runs in, `country` the user's as Front Door knows it.
 
     Raises UnknownModel, and RequestError that names the field.
     """
@@ -43,7 +43,7 @@ def request(
     user = hints.user_id or parsed.user or hints.session_id
     ask = _ask(parsed, hints, demand, names[0], lengths, most)
     ask.cheapest = suffix == "price"
-    ask.home = _home(hints, fleet, origin or fleet.regions[0].id, country if user else None)
+    ask.home = _home(hints, fleet, origin, country if user else None)
     if "x-stainless-retry-count" in headers and headers["x-stainless-retry-count"] != "0":
         ask.client_retry = True
     return ChatRequest(

@@ -88,7 +88,8 @@ class ChatResponse(Response):
         if named and not parsed.model:
             parsed = parsed.named(named)
         router, country = self._edge.router, self._edge.country(headers)
-        return asking.request(parsed, headers, router.fleet, router.lengths, caller, openai_chat.DIALECT, country)
+        of, lengths, origin = router.fleet, router.lengths, router.tracker.origin
+        return asking.request(parsed, headers, of, lengths, caller, openai_chat.DIALECT, origin, country)
 
     async def _exchange(self, exchange: Exchange, receive: Receive) -> None:
         watcher = self._loop.create_task(_watch(receive, exchange))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import orjson
@@ -28,35 +28,46 @@ FIELDS = frozenset({"receipt", "ttft_ms", "total_ms"})
 class Measurements:
     """Issues receipts, takes reports, and counts what became of them."""
 
-    def __init__(self, keys: Keys, origin: str, last_mile: LastMile, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        secret: bytes,
+        origin: str,
+        regions: Collection[str],
+        last_mile: LastMile,
+        now: Callable[[], float],
+    ) -> None:
+        """`secret` is what all instances of this app know, and no caller; `regions` are the fleet's."""
         self.last_mile = last_mile
         self.counts: Counter[str] = Counter()  # reports, by what became of them
-        self._keys, self._origin, self._now = keys, origin, now
+        self._keys, self._shared, self._origin, self._regions, self._now = keys, secret, origin, regions, now
         self._taken: OrderedDict[str, None] = OrderedDict()  # receipts, oldest first
         self._left: dict[str, tuple[float, float]] = {}  # caller -> (reports it may still make, at)
 
     def receipt(self, caller: str, request_id: str, user_region: str, ttft_ms: float) -> bytes:
         """A receipt of an answer that is about to be sent, for its caller alone."""
         issued = Receipt(request_id, self._origin, user_region, round(ttft_ms, 1), round(self._now()))
-        return sign(issued, self._keys.secret(caller))
+        return sign(issued, self._secret(caller))
 
     def report(self, caller: str, raw: bytes) -> dict[str, Any]:
         """Take a report. Raises RequestError naming the field, TooManyRequests."""
         self._pay(caller)
         text, ttft_ms = _parsed(raw)
-        receipt = verify(text, self._keys.secret(caller))
+        receipt = verify(text, self._secret(caller))
         if receipt is None:
             self.counts["invalid_receipt"] += 1
             raise RequestError("`receipt` must be the x-router-receipt of an answer to you, as it came", "receipt")
-        outcome, why = self._judged(text, receipt, ttft_ms)
+        outcome, why = self._judged(caller, text, receipt, ttft_ms)
         self.counts[outcome] += 1
         recorded = why is None
         return {"object": "router.measurement", "request_id": receipt.request_id, "recorded": recorded, "reason": why}
 
-    def _judged(self, text: str, receipt: Receipt, ttft_ms: float) -> tuple[str, str | None]:
+    def _judged(self, caller: str, text: str, receipt: Receipt, ttft_ms: float) -> tuple[str, str | None]:
         """(what becomes of the report, why it is not recorded)."""
         if receipt.origin != self._origin:
             return "other_region", f"{receipt.origin} answered this request, and this is {self._origin}"
+        if receipt.user_region not in self._regions:
+            return "unknown_region", f"there is no region '{receipt.user_region}' any more"
         if self._now() - receipt.issued_at > LIVES_S:
             return "expired", f"a receipt is good for {LIVES_S / 60:g} minutes"
         if text in self._taken:
@@ -64,9 +75,13 @@ class Measurements:
         self._taken[text] = None
         if len(self._taken) > REMEMBERED:
             self._taken.popitem(last=False)
-        if not self.last_mile.add(receipt.user_region, (ttft_ms - receipt.ttft_ms) / 1000):
+        if not self.last_mile.add(caller, receipt.user_region, (ttft_ms - receipt.ttft_ms) / 1000):
             return "implausible", "less than the router itself took, or too long for a network"
         return "recorded", None
+
+    def _secret(self, caller: str) -> bytes:
+        """A receipt is its caller's alone, and the caller cannot make one."""
+        return self._shared + self._keys.secret(caller)
 
     def _pay(self, caller: str) -> None:
         """A bucket for each caller; callers are few, and named in the settings."""

@@ -68,7 +68,8 @@ def route(edge: Edge, request: Request, raw: bytes) -> Any:
     body = _hints_as_request(raw)
     parsed, caller = openai_chat.parse(body), edge.admit(request.headers)
     country = edge.country(request.headers)
-    asked = asking.request(parsed, request.headers, router.fleet, router.lengths, caller, openai_chat.DIALECT, country)
+    of, lengths, origin = router.fleet, router.lengths, router.tracker.origin
+    asked = asking.request(parsed, request.headers, of, lengths, caller, openai_chat.DIALECT, origin, country)
     decision = router.decide(router.with_home(asked).ask).as_dict()
     return {"object": "router.decision", **decision, "overrides": [order._asdict() for order in edge.sync.orders]}
 

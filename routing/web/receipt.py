@@ -1,8 +1,8 @@
 """What an answer carries so that any instance of its region can take a report of it: no store, nothing remembered.
 
-A receipt is signed with what all instances know of its caller. That holds against whoever comes by a receipt and has no
-key, such as the browser that hands it back. A caller could sign its own, and wins nothing by it: how long it waited is
-its word anyway.
+A receipt is signed with what all instances know of its caller and of each other: it is worth nothing to another caller,
+and neither a caller nor the browser that hands it back can make one. How long it was waited for is their word all the
+same; it counts for that caller's users alone (routing.latency.last_mile).
 """
 
 from __future__ import annotations

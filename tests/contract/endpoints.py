@@ -15,7 +15,7 @@ import openai.resources
 from routing.dialects import openai_chat
 from routing.fleet import Deployment, Fleet
 from routing.load.lengths import Lengths
-from routing.ports import Answer, Piece, Provider
+from routing.ports import Answer, Piece, Provider, Way
 from routing.providers.registry import providers
 from routing.providers.sdk import Key
 from routing.providers.transport import Transport
@@ -53,15 +53,15 @@ class Endpoint:
     provider: Provider
     deployment: Deployment
 
-    async def open(self, headers: Mapping[str, str] | None = None, **body: Any) -> Answer:
+    async def open(self, headers: Mapping[str, str] | None = None, way: Way | None = None, **body: Any) -> Answer:
         """Ask it for the chat that `body` is: a streamed one, unless the body says otherwise."""
-        return await self.provider.open(self.deployment, chat(headers, **body))
+        return await self.provider.open(self.deployment, chat(headers, **body), way or Way())
 
 
 def chat(headers: Mapping[str, str] | None = None, **body: Any) -> ChatRequest:
     """A request as the edge would make it."""
     parsed = openai_chat.parse(json.dumps({"model": "m", "messages": HELLO, "stream": True, **body}).encode())
-    return asking.request(parsed, headers or {}, FLEET, Lengths(), "caller", "openai")
+    return asking.request(parsed, headers or {}, FLEET, Lengths(), "caller", "openai", FLEET.regions[0].id)
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ from tests.harness.openai_wire import DONE, Chat, error
 from tests.harness.script import CLOSE, HANG, RESET, Delay, Script, Step
 from tests.harness.served import FAST, KEY, PROVIDER_KEY, Served, fleet
 from tests.harness.upstream import Upstream
-from tests.harness.wire import LAST_CHUNK, chunk, chunked, stream, stream_head, voice
+from tests.harness.wire import LAST_CHUNK, chunk, chunked, stream, stream_head, voice, words
 
 SLOWER = {
     "ttft_ms": 3000.0,
@@ -351,6 +351,18 @@ async def test_a_stream_that_is_cut_at_its_deadline_has_shown_how_slow_it_is() -
         assert (answer.status, header(answer, "deployment")) == (200, "b")
 
 
+@pytest.mark.parametrize(("answers", "whole"), [(4, True), (1, False)])
+async def test_each_of_several_answers_may_be_as_long_as_the_models_longest(answers: int, whole: bool) -> None:
+    """Sixty words each of a model that writes a hundred; of one answer they are too many."""
+    spoken = [A.chunk([{"index": n % 4, "delta": {"content": w}}]) for n, w in enumerate(words("A", 240))]
+    said = [stream_head(), *chunked([A.role(), *spoken, A.delta("stop"), DONE]), LAST_CHUNK]
+    of = fleet("a", model={"max_output_tokens": 100})
+    async with Upstream(said) as a, Served(of, {"a": a.url}) as router, aiohttp.ClientSession() as session:
+        answer = await Caller(session, router.url).chat(n=answers, max_tokens=100)
+        assert (b"[DONE]" in answer.body) is whole
+        assert (b"protocol_error" in answer.body) is not whole
+
+
 async def test_a_call_that_is_cancelled_from_inside_is_answered_elsewhere_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -380,8 +392,8 @@ async def test_a_fault_of_our_own_in_asking_one_provider_is_answered_by_another(
 
     original = OpenAIProvider.open
 
-    async def broken(self: OpenAIProvider, deployment: Any, request: Any) -> Any:
-        return 1 / 0 if deployment.id == "a" else await original(self, deployment, request)
+    async def broken(self: OpenAIProvider, deployment: Any, *of: Any) -> Any:
+        return 1 / 0 if deployment.id == "a" else await original(self, deployment, *of)
 
     monkeypatch.setattr(OpenAIProvider, "open", broken)
     async with Upstream() as a, Upstream(B.stream(TOKENS)) as b, two(a, b) as (_, caller):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import aiohttp.connector
 import pytest
 
 from routing.errors import ConnectFailed
+from routing.ports import Way
 from tests.contract.endpoints import endpoint, whole
 from tests.harness import ports
+from tests.harness.eventually import eventually
 from tests.harness.leaks import no_leaks
 from tests.harness.openai_wire import Chat
 from tests.harness.tls import Authority
@@ -43,6 +46,21 @@ async def test_a_port_that_does_not_accept_is_a_failed_connection_after_the_conn
     with ports.full_backlog() as port:
         failure = await not_connected(f"http://127.0.0.1:{port}")
     assert isinstance(failure.__cause__, aiohttp.ConnectionTimeoutError)
+
+
+async def test_a_call_tells_whether_it_is_still_connecting() -> None:
+    """So that whoever gives it up knows that the model was never asked."""
+    with ports.full_backlog() as port:
+        async with endpoint("azure_openai", f"http://127.0.0.1:{port}") as asked:
+            way = Way()
+            opening = asyncio.create_task(asked.open(way=way))
+            await eventually(lambda: way.connecting)
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+    async with Upstream(A.stream(2)) as upstream, endpoint("azure_openai", upstream.url) as asked:
+        way = Way()
+        assert (await whole(await asked.open(way=way))).content == 2
+        assert not way.connecting
 
 
 @kinds

@@ -10,6 +10,7 @@ import anthropic
 import openai
 import pytest
 
+from routing.ports import Way
 from routing.providers.sdk import NOT_TAKEN
 from tests.contract.endpoints import HELLO, KEY, PLACES, chat, endpoint
 from tests.harness.anthropic_wire import Message
@@ -193,7 +194,7 @@ async def test_the_callers_body_is_not_changed_by_a_call(upstream: Upstream) -> 
     request = chat(max_tokens=9)
     before = json.dumps(request.body)
     async with endpoint("azure_openai", upstream.url, name="reasoner") as asked:
-        await (await asked.provider.open(asked.deployment, request)).close()
+        await (await asked.provider.open(asked.deployment, request, Way())).close()
     assert json.dumps(request.body) == before
 
 

@@ -19,7 +19,7 @@ from routing.engine.periods import FLUSH_S, MERGE_S, PULL_S
 from routing.engine.probe import UNMEASURED_S, probe
 from routing.fleet import Deployment
 from routing.outcome import Signals
-from routing.ports import Piece
+from routing.ports import Piece, Way
 from routing.request import ChatRequest, LatencyPriority
 from routing.store.memory import MemoryTables
 from routing.store.shared import SharedStore
@@ -97,7 +97,7 @@ class Probed:
     def __init__(self) -> None:
         self.at: dict[str, list[float]] = defaultdict(list)
 
-    async def open(self, deployment: Deployment, request: ChatRequest) -> Word:
+    async def open(self, deployment: Deployment, request: ChatRequest, way: Way) -> Word:
         self.at[deployment.id].append(asyncio.get_running_loop().time())
         await asyncio.sleep(TTFT_S)
         return Word()

@@ -107,7 +107,7 @@ def test_the_way_from_one_region_is_no_other_regions_business() -> None:
     """East cannot connect to a deployment that answers West: only East expects it to fail, and does so all the same."""
     east, west = LatencyTracker(equal(2)), LatencyTracker(equal(2))
     for _ in range(8):
-        east.failed(0, 1.0, rate_limited=False, reached=False)
+        east.failed(0, 1.0, rate_limited=False, own=True)
     for _ in range(100):
         west.answered(0, 1.0, DONE)
     for mine, other in ((east, west), (west, east)):

@@ -247,6 +247,7 @@ def test_full_and_rate_limited_ones_are_an_overload() -> None:
     life = scripted(on=made)
     life.on(Start(), 1.0)
     assert isinstance(life.error, Overloaded)
+    assert "at capacity or rate-limited" in life.error.message
 
 
 def test_retry_after_is_when_the_first_of_the_rate_limited_opens() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from routing.errors import (
+    AdapterFault,
     AllDeploymentsFailed,
     AllRateLimited,
     AttemptError,
@@ -18,10 +19,12 @@ from routing.errors import (
     RouterError,
     ServerError,
 )
-from routing.latency.sums import FAILURES, UNREACHED
+from routing.health.ejection import IN_A_ROW
+from routing.latency.sums import FAILURES, OWN_FAILURES, N
 from routing.outcome import Verdict
 from routing.plan import (
     Cancel,
+    ClientGone,
     Commit,
     Failed,
     FirstContent,
@@ -59,15 +62,58 @@ def test_a_failure_is_told_to_health_and_tracker() -> None:
     assert life.view.tracker.belief(0, 0.002).samples == 0.0  # it never counts as a fast sample
 
 
-@pytest.mark.parametrize(("error", "counts"), [(FAILED, (1, 0)), (ConnectFailed("refused"), (0, 1))])
-def test_a_failure_to_connect_tells_of_the_way_and_not_of_the_deployment(
-    error: AttemptError, counts: tuple[int, int]
-) -> None:
+OWN = [ConnectFailed("refused"), Misconfigured("401"), AdapterFault("a fault")]
+
+
+@pytest.mark.parametrize(("error", "counts"), [(FAILED, (1, 0)), *((error, (0, 1)) for error in OWN)])
+def test_a_fault_of_our_own_region_tells_other_regions_nothing(error: AttemptError, counts: tuple[int, int]) -> None:
+    """Its network and credentials, and our own code."""
     life = scripted()
     life.on(Start(), 0.0)
     life.on(Failed(0, error), 0.002)
     values = life.view.tracker.known[0].sums.values
-    assert (values[FAILURES], values[UNREACHED]) == counts
+    assert (values[FAILURES], values[OWN_FAILURES]) == counts
+
+
+def test_a_request_that_our_code_cannot_send_ejects_nobody() -> None:
+    on = abc()
+    for _ in range(IN_A_ROW):
+        life = scripted(on=on)
+        life.on(Start(), 0.0)
+        life.on(Failed(0, AdapterFault("a fault")), 0.002)
+        life.on(FirstContent(1), 0.5)
+    assert on.health.closed_until[0] == 0.0
+
+
+def test_an_attempt_that_is_still_connecting_when_its_time_is_up_has_failed_to_connect() -> None:
+    """Patience with a fast deployment ends before the transport's own limit."""
+    life = scripted(patience_s=0.4)
+    life.on(Start(), 0.0)
+    life.plan.attempts[0].way.connecting = True
+    life.on(Tick(), 0.4)
+    assert isinstance(life.plan.attempts[0].error, ConnectFailed)
+    values = life.view.tracker.known[0].sums.values
+    assert (values[FAILURES], values[OWN_FAILURES], values[N]) == (0, 1, 0), "nor was it slow"
+
+
+@pytest.mark.parametrize(("after_s", "failures"), [(0.1, 0), (0.6, 1)])
+def test_a_caller_who_leaves_while_we_connect_says_nothing_of_the_deployment(after_s: float, failures: int) -> None:
+    """A connection that takes half a second has lost a packet."""
+    life = scripted()
+    life.on(Start(), 0.0)
+    life.plan.attempts[0].way.connecting = True
+    life.on(ClientGone(), after_s)
+    values = life.view.tracker.known[0].sums.values
+    assert (values[FAILURES], values[OWN_FAILURES], values[N]) == (0, failures, 0)
+
+
+def test_what_was_predicted_is_told_of_each_attempt() -> None:
+    life = scripted(hedge_s=0.5)
+    life.on(Start(), 0.0)
+    life.on(Tick(), 0.5)
+    life.on(Failed(1, FAILED), 0.6)
+    life.on(Failed(0, FAILED), 0.7)
+    assert [a.score.deployment for a in life.plan.attempts] == [0, 1, 2]
 
 
 def test_refused_credentials_close_the_deployment() -> None:

@@ -35,11 +35,11 @@ def request(
     headers: Mapping[str, str] | None = None,
     caller: str = "caller",
     country: str | None = None,
-    origin: str | None = None,
+    origin: str = "eastus",
     **body: Any,
 ) -> ChatRequest:
     parsed = parse(json.dumps({"model": "m", "messages": HELLO, **body}).encode())
-    return asking.request(parsed, headers or {}, FLEET, Lengths(), caller, "openai", country, origin)
+    return asking.request(parsed, headers or {}, FLEET, Lengths(), caller, "openai", origin, country)
 
 
 def ask(headers: Mapping[str, str] | None = None, **body: Any) -> Ask:
