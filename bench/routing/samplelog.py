@@ -2,7 +2,8 @@
 
     {"v": 2, "at": 1764000000.12, "origin": "eastus", "instance": "a1", "priority": "streaming", "target_ms": 900,
      "met": true, "streamed": true, "models": ["big"], "fallbacks": [], "tier": 2, "regions": [], "dialect": null,
-     "needs": ["tools"], "parameters": [], "pinned": null, "tokens_in": 812, "expected_tokens": 200, "tokens_out": 143,
+     "needs": ["tools"], "parameters": [], "output_tokens": 4096, "pinned": null,
+     "tokens_in": 812, "expected_tokens": 200, "tokens_out": 143,
      "attempts": [{"deployment": "a", "network_ms": 3.1, "ttft_ms": 412.5, "ms_per_token": 14.2, "error": null}]}
 
 `at` is when the request arrived, in seconds since 1970. `target_ms` is null without a target, `tokens_out` null without
@@ -101,6 +102,7 @@ def _demand(row: dict[str, Any]) -> Demand:
         dialect=_name(row, "dialect"),
         needs=frozenset(_names(row, "needs")),
         parameters=frozenset(_names(row, "parameters")),
+        output_tokens=int(_number(row, "output_tokens")),
         pinned=_name(row, "pinned"),
     )
 

@@ -48,8 +48,7 @@ class SampleLog:
 
     def _sample(self, exchange: Exchange, outcome: Outcome) -> dict[str, Any]:
         ask, usage = exchange.request.ask, outcome.usage
-        demand, models = ask.demand, exchange.view.fleet.models
-        refusable = {parameter for model in models for parameter in model.unsupported_parameters}
+        demand = ask.demand
         return {
             "v": VERSION,
             "at": exchange.received_at,
@@ -65,7 +64,8 @@ class SampleLog:
             "regions": demand.allowed_regions,
             "dialect": demand.dialect,
             "needs": sorted(demand.needs),
-            "parameters": sorted(demand.parameters & refusable),  # what else callers send is theirs
+            "parameters": sorted(demand.parameters),
+            "output_tokens": demand.output_tokens,
             "pinned": demand.pinned,
             "tokens_in": ask.tokens_in,
             "expected_tokens": ask.expected_tokens,

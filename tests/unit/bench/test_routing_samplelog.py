@@ -31,6 +31,7 @@ def line(**changes: Any) -> dict[str, Any]:
         "dialect": "openai",
         "needs": ["tools"],
         "parameters": ["logprobs"],
+        "output_tokens": 512,
         "pinned": "a",
         "tokens_in": 800,
         "expected_tokens": 200.0,
@@ -61,6 +62,7 @@ def test_what_a_deployment_had_to_be_is_read(tmp_path: Path) -> None:
         dialect="openai",
         needs=frozenset({"tools"}),
         parameters=frozenset({"logprobs"}),
+        output_tokens=512,
         pinned="a",
     )
 
