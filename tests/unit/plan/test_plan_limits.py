@@ -88,16 +88,6 @@ def test_a_call_that_was_silent_before_its_deployment_recovered_is_not_held_agai
     assert on.health.in_a_row == [0]
 
 
-def test_a_call_that_hangs_among_others_that_are_answered_is_a_failure_and_no_reason_to_eject() -> None:
-    on = view(deployment("a"), deployment("b"), deployment("c"))
-    life = scripted(patience_s=3.0, on=on)
-    life.on(Start(), 0.0)
-    on.health.answers(0, 1.0)
-    life.on(Tick(), 3.0)
-    assert on.tracker.belief(0, 3.0).keep == pytest.approx(1 - 1 / 5)
-    assert on.health.in_a_row[0] == 0
-
-
 def test_a_whole_answer_may_take_as_long_as_the_platform_waits() -> None:
     life = scripted(patience_s=3.0, on=view(deployment("a")), asked=ask(streamed=False))
     life.on(Start(), 0.0)
