@@ -22,6 +22,12 @@ from routing.errors import (
 from routing.plan.candidates import Candidates
 from routing.policy.view import View
 
+FIELDS = {  # of a request, by what they rule deployments out for
+    "quality_tier": "routing.min_quality_tier",
+    "residency": "routing.allowed_regions",
+    "price": "routing.max_cost_usd",
+    "context_window": "messages",
+}
 SOON_S = 1.0  # to come back in where nothing says how long it will take
 
 
@@ -45,9 +51,10 @@ def nothing_to_choose(view: View, candidates: Candidates, now: float) -> RouterE
     if _out_of_service(view, candidates):
         return Overloaded("every deployment that may serve this is out of service")
     if not usable:
-        said = (reason.split(" by ")[0] for reason in candidates.exclusions(now).values())  # not who has ordered it
-        reasons = ", ".join(sorted(set(said) - {"model"}))
-        return NoEligibleDeployment(f"no deployment can serve this request; ruled out by {reasons or 'the fleet'}")
+        said = {reason.split(" by ")[0] for reason in candidates.exclusions(now).values()} - {"model"}  # not by whom
+        reasons, fields = ", ".join(sorted(said)) or "the fleet", {_field(reason) for reason in said - {"no_endpoint"}}
+        param = fields.pop() if len(fields) == 1 else None  # of several, to mend one would not do
+        return NoEligibleDeployment(f"no deployment can serve this request; ruled out by {reasons}", param)
     full = sum(view.slots.full(d) for d in usable)
     if full:
         also = "" if full == len(usable) else " or rate-limited"
@@ -72,6 +79,12 @@ def unattainable(probability: float, percentile: float) -> SloUnattainable:
 def passed_on(error: RequestRejected) -> ProviderRejected:
     """The provider's own refusal of the request, for the caller."""
     return ProviderRejected(error.message, error.status, error.vendor_code or "invalid_request", error.param)
+
+
+def _field(reason: str) -> str | None:
+    """The field of the request that excludes a deployment for this reason; None where no single one does."""
+    kind, _, what = reason.partition(": ")
+    return what if kind == "parameter" else FIELDS.get(kind)
 
 
 def _rate_limited(candidates: Candidates, now: float) -> AllRateLimited:

@@ -221,6 +221,7 @@ def test_filters_that_leave_nothing_are_told_to_the_caller() -> None:
     life.on(Start(), 0.0)
     assert isinstance(life.error, NoEligibleDeployment)
     assert life.error.message.endswith("ruled out by quality_tier")
+    assert life.error.param == "routing.min_quality_tier"
 
 
 def test_a_price_cap_that_leaves_nothing_is_told_too() -> None:
@@ -228,6 +229,28 @@ def test_a_price_cap_that_leaves_nothing_is_told_too() -> None:
     life.on(Start(), 0.0)
     assert isinstance(life.error, NoEligibleDeployment)
     assert life.error.message.endswith("ruled out by price")
+    assert life.error.param == "routing.max_cost_usd"
+
+
+def test_a_parameter_that_no_model_takes_is_named() -> None:
+    on = view(deployment("a"), models=[model(unsupported_parameters=["logprobs"])])
+    life = scripted(on=on, asked=ask(demand=Demand(parameters=frozenset({"logprobs"}))))
+    life.on(Start(), 0.0)
+    assert isinstance(life.error, NoEligibleDeployment)
+    assert life.error.param == "logprobs"
+
+
+def test_where_several_fields_rule_deployments_out_none_alone_is_named() -> None:
+    demand = Demand(models=("m",), min_quality_tier=5, allowed_regions=("eu",))
+    on = view(deployment("a", type="Standard"), deployment("b", region="swedencentral", type="Standard"))
+    life = scripted(on=on, asked=ask(demand=demand, max_cost_usd=1e-9))
+    life.on(Start(), 0.0)
+    assert isinstance(life.error, NoEligibleDeployment)
+    assert life.error.param == "routing.min_quality_tier", "the first filter hides the others"
+    life = scripted(on=on, asked=ask(demand=Demand(allowed_regions=("eu",)), max_cost_usd=1e-9))
+    life.on(Start(), 0.0)
+    assert isinstance(life.error, NoEligibleDeployment)
+    assert life.error.param is None
 
 
 def test_full_deployments_are_our_own_overload() -> None:
