@@ -1,4 +1,4 @@
-"""`make override`: an operator's order for a deployment, obeyed by every instance within seconds, without a deployment.
+"""`make override`: an operator's order for a deployment, obeyed by every instance soon, without a deployment.
 
     python -m local.override list
     python -m local.override set eastus-gpt-4o --drain --for 2h --reason "slow since 14:00"
@@ -65,7 +65,10 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
 
 async def _run(given: argparse.Namespace, settings: Settings) -> int:
     if not settings.store_account and not settings.store_connection:
-        raise ConfigurationError("ROUTER_STORE_ACCOUNT or ROUTER_STORE_CONNECTION must say where the store is")
+        raise ConfigurationError(
+            "ROUTER_STORE_ACCOUNT or ROUTER_STORE_CONNECTION must say where the store is; "
+            "`make run REGIONS=3` prints an `export ROUTER_STORE_CONNECTION=...` to paste"
+        )
     clock, credential = Clock(), DefaultAzureCredential()  # asked for a token only where there is no connection string
     tables = TableStorage(clock.now, settings.store_connection, settings.store_account, lambda: credential)
     async with credential:
@@ -119,9 +122,16 @@ def described(order: Override) -> str:
 def _order(given: argparse.Namespace, now: float) -> Override:
     if not (given.state or given.weight != 1 or given.limit is not None):
         raise ConfigurationError("say what: --drain, --disable, --weight or --limit")
-    return Override(
-        given.deployment, given.author, now + given.seconds, given.state, given.weight, given.limit, given.reason
-    )
+    author = _user() if given.author is None else given.author
+    return Override(given.deployment, author, now + given.seconds, given.state, given.weight, given.limit, given.reason)
+
+
+def _user() -> str:
+    """Who is logged in. A container's user may have no name: then an order has to say who orders it."""
+    try:
+        return getpass.getuser()
+    except OSError as e:
+        raise ConfigurationError("--author must say who orders it: the user of this process has no name") from e
 
 
 def _check(deployment: str, fleet: Fleet) -> None:
@@ -139,7 +149,7 @@ def _seconds(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make override", description="Orders for deployments, obeyed in seconds.")
+    parser = argparse.ArgumentParser(prog="make override", description="Orders for deployments, without a release.")
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="the orders that hold")
     lift = actions.add_parser("lift", help="remove an order")
@@ -154,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     order.add_argument(
         "--for", dest="seconds", type=_seconds, default="1h", help="30m, 2h, 1d; an hour where not given"
     )
-    order.add_argument("--author", default=getpass.getuser(), help="who orders it; shown to callers")
+    order.add_argument("--author", help="who orders it, shown to callers; the user where not given")
     order.add_argument("--reason", default="", help="why, for those who list the orders")
     return parser
 

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from local.azurite import Missing, connection, installed
@@ -16,7 +16,8 @@ from local.children import Child, Ended
 from local.host.app import AppFault, local_settings
 from local.layout import Layout, Refused, check_ports, lay_out
 from routing.errors import ConfigurationError
-from routing.fleet import load
+from routing.fleet import Fleet, load
+from routing.wiring import origin, policy_of
 
 ROOT = Path(__file__).parents[1]
 QUESTION = {"role": "user", "content": "Say hello in five languages."}
@@ -30,8 +31,10 @@ def main() -> int:
     parser.add_argument("--app", type=Path, default=ROOT, help="folder of the function app")
     given = parser.parse_args()
     try:
-        fleet = ROOT / (os.environ.get("ROUTER_FLEET") or local_settings(given.app).get("ROUTER_FLEET") or "fleet.json")
-        layout = lay_out(given.app, load(fleet), given.port, given.regions)
+        own = local_settings(given.app)
+        fleet = ROOT / (os.environ.get("ROUTER_FLEET") or own.get("ROUTER_FLEET") or "fleet.json")
+        policy_of(os.environ.get("ROUTER_POLICY") or own.get("ROUTER_POLICY") or "slo")
+        layout = lay_out(given.app, begun_at(load(fleet), os.environ), given.port, given.regions)
         check_ports(layout)
         if layout.azurite_port:
             installed()
@@ -39,6 +42,13 @@ def main() -> int:
         print(e, file=sys.stderr)
         return 2
     return asyncio.run(run(layout, fleet))
+
+
+def begun_at(fleet: Fleet, environment: Mapping[str, str]) -> Fleet:
+    """The fleet, with the region that ROUTER_REGION names as its first. Raises ConfigurationError."""
+    first = origin(environment.get("ROUTER_REGION", ""), fleet)
+    regions = sorted(fleet.regions, key=lambda region: region.id != first)
+    return fleet.model_copy(update={"regions": tuple(regions)})
 
 
 async def run(layout: Layout, fleet: Path) -> int:
@@ -69,7 +79,7 @@ async def run(layout: Layout, fleet: Path) -> int:
 
 
 def announcement(layout: Layout) -> Iterator[str]:
-    """What is said when everything is ready: addresses, the key, and two lines to paste."""
+    """What is said when everything is ready: addresses, the key, and lines to paste."""
     url, key = layout.sites[0].url, layout.key or "YOUR-KEY"
     for site in layout.sites:
         yield f"ready {site.url}" + (f" ({site.region})" if len(layout.sites) > 1 else "")
@@ -78,6 +88,7 @@ def announcement(layout: Layout) -> Iterator[str]:
         yield f"simulator http://127.0.0.1:{layout.simulator_port}"
     if layout.azurite_port:
         yield f"store {connection(layout.azurite_port)}"
+        yield f"export ROUTER_STORE_CONNECTION='{connection(layout.azurite_port)}'"  # for `make override`
     body = json.dumps({"model": "auto", "stream": True, "messages": [QUESTION]}, separators=(",", ":"))
     headers = f'-H "Authorization: Bearer {key}" -H "Content-Type: application/json"'
     yield f"curl -N {url}/v1/chat/completions {headers} -d '{body}'"

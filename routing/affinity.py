@@ -21,6 +21,7 @@ MOST_ERRANDS = 2_000  # not yet run; the oldest is dropped, and comes again when
 # two to five times less often than at the first, and the hit rate is no lower
 DETOURS = 2
 CONFIRM_S = 600.0  # another region may have moved the user meanwhile: an older word of the store is asked for again
+NONE_S = 3.0  # ... and one that it has no home: who has just been met elsewhere is told of within a second or two
 
 
 class Errand(NamedTuple):
@@ -32,7 +33,7 @@ class Errand(NamedTuple):
 
 
 class _Known(NamedTuple):
-    region: str
+    region: str | None  # None: the store said that it has none, and no request was answered since
     version: int  # of the newest stored home that we heard of; 0: of none
     confirmed_at: float
     told: bool  # whether the store is known to have `region`
@@ -64,32 +65,44 @@ class Affinity:
         self._homes.move_to_end(user_key)
         if not known.told:
             self._run_later(known.errand(user_key))
-        elif now - known.confirmed_at > CONFIRM_S:
+        elif now - known.confirmed_at > (CONFIRM_S if known.region else NONE_S):
             self._run_later(Errand(user_key, None, None))
         return known.region
 
     def settle(self, user_key: str | None, region: str) -> None:
-        """The user was answered from `region`."""
+        """The user is at home in `region` from now on."""
         if user_key is None:
             return
-        known = self._homes.get(user_key)
-        if known is not None and known.region == region:
-            self._homes.move_to_end(user_key)
-            return
-        before = known or _Known(region, 0, 0.0, told=False)
-        self._must_tell(user_key, before._replace(region=region, told=False, detours=0))
+        known = self._homes.get(user_key) or _Known(None, 0, 0.0, told=False)
+        if known.region == region:
+            self._remember(user_key, known._replace(detours=0))
+        else:
+            self._must_tell(user_key, known._replace(region=region, told=False, detours=0))
 
-    def left(self, user_key: str | None, region: str) -> None:
-        """A request of the user was better answered from `region`: the last of DETOURS in a row moves the home."""
+    def meet(self, user_key: str | None, region: str) -> None:
+        """A request of the user was answered: `region` is their home where none is known."""
         known = self._homes.get(user_key) if user_key is not None else None
-        if user_key is not None and known is not None and known.detours + 1 < DETOURS:
+        if known is None or known.region is None:
+            self.settle(user_key, region)
+
+    def left(self, user_key: str | None, home: str, region: str, at_once: bool = False) -> None:
+        """A request of the user was better answered from `region`: the last of DETOURS in a row moves the home, or
+        this one, `at_once`.
+
+        `home` is where they were at home when the request was decided. Those that were decided before the user moved
+        say nothing of the home that they have now; the same holds for `stayed`.
+        """
+        known = self._at_home(user_key, home)
+        if user_key is None or known is None:
+            return
+        if known.detours + 1 < DETOURS and not at_once:
             self._remember(user_key, known._replace(detours=known.detours + 1))
         else:
             self.settle(user_key, region)
 
-    def stayed(self, user_key: str | None) -> None:
-        """A request of the user was answered at home, as it should be."""
-        known = self._homes.get(user_key) if user_key is not None else None
+    def stayed(self, user_key: str | None, home: str) -> None:
+        """A request of the user, who was at home in `home`, was answered there, as it should be."""
+        known = self._at_home(user_key, home)
         if user_key is not None and known is not None and known.detours:
             self._remember(user_key, known._replace(detours=0))
 
@@ -100,8 +113,8 @@ class Affinity:
         """
         user, known = errand.user, self._homes.get(errand.user)
         if home is None:
-            if known is not None and errand.region is None:  # forgotten there: somebody has dropped the table
-                self._must_tell(user, known._replace(version=0, told=False))
+            if errand.region is None:
+                self._has_none(user, known, now)
         elif known is None or known.told or home.region == known.region:
             self._remember(user, _Known(home.region, home.version, now, told=True))
         elif home.region == errand.region:  # it was told, and the user has moved on since: now it is that home's turn
@@ -123,6 +136,18 @@ class Affinity:
     def waiting(self) -> int:
         """Errands not yet run."""
         return len(self._errands)
+
+    def _has_none(self, user: str, known: _Known | None, now: float) -> None:
+        """The store has no home of the user. Where we know one it has forgotten it: somebody has dropped the table."""
+        if known is None or known.region is None:
+            self._remember(user, _Known(None, 0, now, told=True))
+        else:
+            self._must_tell(user, known._replace(version=0, told=False))
+
+    def _at_home(self, user_key: str | None, home: str) -> _Known | None:
+        """What is known of the user, if they are at home there."""
+        known = self._homes.get(user_key) if user_key is not None else None
+        return known if known is not None and known.region == home else None
 
     def _must_tell(self, user_key: str, known: _Known) -> None:
         self._remember(user_key, known)

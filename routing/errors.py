@@ -140,9 +140,13 @@ class Overloaded(CapacityError):
 
 
 class SloUnattainable(CapacityError):
-    """`require` is set and no deployment is predicted to meet the target."""
+    """`require` is set and no deployment is predicted to meet the target.
+
+    Who requires it wants to know at once, and a second later the prediction is hardly another: no client should retry.
+    """
 
     code = "slo_unattainable"
+    retriable = False
     status = 503
     type = "overloaded_error"
 

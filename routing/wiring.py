@@ -20,6 +20,7 @@ from routing.errors import ConfigurationError
 from routing.fleet import Fleet, load
 from routing.latency.tracker import LatencyTracker
 from routing.policy import POLICIES
+from routing.policy.seam import Policy
 from routing.policy.view import View
 from routing.ports import Store
 from routing.providers.registry import providers
@@ -47,18 +48,16 @@ def assemble(folder: Path) -> Edge:
         logging.getLogger(chatter).setLevel(logging.WARNING)  # a line for each request, beside our own
     settings = read(os.environ, folder)
     fleet = load(settings.fleet)
-    region = _origin(settings, fleet)
+    region, policy = origin(settings.region, fleet), policy_of(settings.policy)
     transport = Transport()
     credential = _credential(settings)
     made = providers(fleet, settings.endpoints, settings.provider_keys, _identity(credential), transport)
     disabled = frozenset(i for i, provider in enumerate(made) if provider is None)
     tracker = LatencyTracker(fleet, region)
-    if settings.policy not in POLICIES:
-        raise ConfigurationError(f"ROUTER_POLICY: '{settings.policy}' is none of {', '.join(sorted(POLICIES))}")
     clock = Clock()
     router = LatencyRouter(
         tracker,
-        policy=POLICIES[settings.policy](),
+        policy=policy,
         view=View.of(fleet, tracker, disabled, settings.stickiness_ms / 1000),
         providers=made,
         clock=clock,
@@ -83,15 +82,21 @@ def _store(settings: Settings, clock: Clock, credential: Credential) -> Store:
     return MemoryStore()
 
 
-def _origin(settings: Settings, fleet: Fleet) -> str:
-    if not settings.region:
+def origin(named: str, fleet: Fleet) -> str:
+    """The region that ROUTER_REGION names, the fleet's first without it. Raises ConfigurationError."""
+    if not named:
         return fleet.regions[0].id
-    if settings.region not in fleet.region_by_name:
-        raise ConfigurationError(
-            f"ROUTER_REGION: there is no region '{settings.region}' in {settings.fleet.name}; "
-            f"there are {', '.join(r.id for r in fleet.regions)}"
-        )
-    return fleet.region_by_name[settings.region].id
+    if named not in fleet.region_by_name:
+        there = ", ".join(region.id for region in fleet.regions)
+        raise ConfigurationError(f"ROUTER_REGION: there is no region '{named}' in the fleet; there are {there}")
+    return fleet.region_by_name[named].id
+
+
+def policy_of(name: str) -> Policy:
+    """A policy as ROUTER_POLICY names it. Raises ConfigurationError."""
+    if name not in POLICIES:
+        raise ConfigurationError(f"ROUTER_POLICY: '{name}' is none of {', '.join(sorted(POLICIES))}")
+    return POLICIES[name]()
 
 
 def _warnings(fleet: Fleet, settings: Settings, disabled: frozenset[int]) -> list[str]:

@@ -5,16 +5,20 @@ At every tenth request the beliefs of the instance that has it are held against 
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import math
 import os
 import sys
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
+from bench.routing import traces
+from bench.routing.arguments import all_known
 from bench.routing.instances import count_histograms
 from bench.routing.runs import Job, maker, world_of
-from bench.routing.scenario import CLASSIC
+from bench.routing.scenario import CLASSIC, SCENARIOS
 from bench.routing.simulation import Simulation
+from routing.errors import ConfigurationError
 
 EVERY = 10  # requests
 GROUPS = (0.0, 1.0, 3.0, 10.0, math.inf)  # samples behind a belief
@@ -49,20 +53,30 @@ def covered(seen: list[tuple[float, bool]], least: float, most: float) -> str:
     return f"{100 * sum(holds) / len(holds):.0f}" if len(holds) >= 500 else ""
 
 
-def main(scenarios: list[str]) -> None:
-    """Print a table."""
-    traces = Path(os.environ["TRACES"]) if os.environ.get("TRACES") else None
+def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
+    """Print a table. Exit codes: 0 done, 2 a wrong argument or setting."""
+    about = (__doc__ or "").split(":")[0]
+    parser = argparse.ArgumentParser(prog="python -m bench.routing.intervals", description=about)
+    parser.add_argument("scenarios", nargs="*", help="of those that `python -m bench.routing --list` names")
+    chosen = parser.parse_args(arguments)
+    try:
+        scenarios = all_known(chosen.scenarios, SCENARIOS) or [scenario.name for scenario in CLASSIC]
+        folder = traces.folder(environment)
+    except ConfigurationError as e:
+        print(e, file=sys.stderr)
+        return 2
     count_histograms(False)
     bounds = list(itertools.pairwise(GROUPS))
     titles = [f"{least:g} to {most:g} samples" if most < math.inf else f"from {least:g}" for least, most in bounds]
     print("| covered by the 90 % interval, % | all |", " | ".join(titles), "|")
     print("| --- |", " | ".join(["--:"] * len(GROUPS)), "|")
     for scenario in scenarios:
-        simulation = Compared(Job(scenario, 1, "slo", traces))
+        simulation = Compared(Job(scenario, 1, "slo", folder))
         simulation.run()
         cells = [covered(simulation.seen, least, most) for least, most in ((0.0, math.inf), *bounds)]
         print(f"| {scenario} |", " | ".join(cells), "|", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or [scenario.name for scenario in CLASSIC])
+    sys.exit(main())

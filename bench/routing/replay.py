@@ -6,7 +6,8 @@ The requests of the log arrive again as they did. How each deployment was at a m
 the log: the median of its residuals and of its pace in every half minute, the spread over all of them, the share of its
 errors in every minute. Where nothing was measured, the nearest half minute counts, and the fleet's prior where nothing
 ever was. Whether a request would have been lucky elsewhere is not in the log: it is drawn from that spread, with the
-same draw for every policy. Limits are those of the fleet file.
+same draw for every policy, so that they compare with each other and not with the log. Limits are those of the fleet
+file.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from bench.routing.arguments import all_known, limit, names
 from bench.routing.deployments import STEP_S, Deployments
 from bench.routing.measures import measure
 from bench.routing.report import tables
-from bench.routing.runs import Run, maker
+from bench.routing.runs import ORACLES, Run, maker
 from bench.routing.samplelog import LoggedRequest, read
 from bench.routing.scenario import Scenario
 from bench.routing.simulation import Simulation
@@ -33,10 +36,11 @@ from routing.errors import ConfigurationError
 from routing.fleet import Deployment, Fleet, load
 from routing.latency.prediction import prompt_log
 from routing.load.lengths import Lengths
+from routing.policy import POLICIES
 from routing.request import Ask, LatencyPriority
 
 LEVEL_S, ERRORS_S = 30.0, 60.0  # windows of estimates
-LEAST_SIGMA, LEAST_PER_MINUTE = 0.15, 1
+LEAST_SIGMA = 0.15
 PRIOR_SAMPLES = 5.0  # that the prior's spread is worth
 TPOT_SD = 0.25
 NO_TARGET_S = 1e6
@@ -53,9 +57,7 @@ class WhatIf:
     def of(self, fleet: Fleet) -> Fleet:
         """The changed fleet; twins are last. Raises ConfigurationError for an unknown deployment."""
         known = {d.id: d for d in fleet.deployments}
-        for name in (*self.limits, *self.twins):
-            if name not in known:
-                raise ConfigurationError(f"no deployment '{name}' in the fleet")
+        all_known([*self.limits, *self.twins], known)
         changed = [self._limited(d) for d in fleet.deployments]
         twins = [self._limited(known[n]).model_copy(update={"id": f"{n}-twin{k}"}) for k, n in enumerate(self.twins)]
         return fleet.model_copy(update={"deployments": (*changed, *twins)})
@@ -218,29 +220,34 @@ def _over_time(samples: Sequence[tuple[float, float]], grid: Floats, prior: floa
     return np.interp(grid, [(k + 0.5) * width for k in present], values)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 done, 2 a wrong argument, log or fleet."""
     parser = argparse.ArgumentParser(prog="python -m bench.routing.replay", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("log", type=Path)
     parser.add_argument("--fleet", type=Path, default=Path("fleet.json"))
-    parser.add_argument("--policies", default="slo")
-    parser.add_argument("--limit", action="append", default=[], metavar="ID=RPM", help="requests a minute; repeatable")
+    parser.add_argument("--policies", default="slo", help="comma-separated, or all")
+    parser.add_argument(
+        "--limit", action="append", default=[], type=limit, metavar="ID=RPM", help="requests a minute; repeatable"
+    )
     parser.add_argument("--like", action="append", default=[], metavar="ID", help="one more like this; repeatable")
-    chosen = parser.parse_args(arguments)
-    log, fleet, policies = read(chosen.log), load(chosen.fleet), chosen.policies.split(",")
-    what_if = WhatIf(dict(_limit(text) for text in chosen.limit), chosen.like)
+    try:
+        _compare(parser.parse_args(arguments))
+    except ConfigurationError as e:
+        print(e, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _compare(chosen: argparse.Namespace) -> None:
+    """Everything is read and every name known before the first table. Raises ConfigurationError."""
+    policies, fleet = names(chosen.policies, [*POLICIES, *ORACLES]), load(chosen.fleet)
+    what_if = WhatIf(dict(chosen.limit), chosen.like)
+    changed, log = what_if.of(fleet), read(chosen.log)
     runs = [*replayed(log, fleet, policies), as_logged(log)]
-    print("As it was\n\n" + tables(runs, [*policies, LOGGED], ["log"]))
+    print("As it was\n\n" + tables(runs, policies, ["log"], aside=[LOGGED]))
     if what_if.limits or what_if.twins:
-        print("With the changes\n\n" + tables(replayed(log, what_if.of(fleet), policies), policies, ["log"]))
-
-
-def _limit(text: str) -> tuple[str, int]:
-    name, _, number = text.partition("=")
-    if not number.isdigit() or int(number) < LEAST_PER_MINUTE:
-        raise ConfigurationError(f"--limit {text}: write ID=requests per minute")
-    return name, int(number)
+        print("With the changes\n\n" + tables(replayed(log, changed, policies), policies, ["log"]))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

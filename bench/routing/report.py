@@ -30,9 +30,12 @@ STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # 97.5 % poin
 BOUNDS = (("state_oracle", "under the state oracle"), ("clairvoyant", "under the clairvoyant"))
 
 
-def tables(runs: Sequence[Run], policies: Sequence[str], scenarios: Sequence[str]) -> str:
-    """Hit rates by scenario, differences to the first policy, and what it cost, as means over scenarios and seeds."""
-    parts = [hit_rates(runs, policies, scenarios), costs(runs, policies)]
+def tables(runs: Sequence[Run], policies: Sequence[str], scenarios: Sequence[str], aside: Sequence[str] = ()) -> str:
+    """Hit rates by scenario, differences to the first policy, and what it cost, as means over scenarios and seeds.
+
+    `aside`: rows that stand among the hit rates alone, because nothing else of theirs compares with a policy's.
+    """
+    parts = [hit_rates(runs, [*policies, *aside], scenarios), costs(runs, policies)]
     if len(policies) > 1:
         parts.insert(1, differences(runs, policies, scenarios))
     return "\n\n".join(parts) + "\n"
@@ -45,12 +48,12 @@ def details(runs: Sequence[Run], policies: Sequence[str], scenarios: Sequence[st
 
 def hit_rates(runs: Sequence[Run], policies: Sequence[str], scenarios: Sequence[str]) -> str:
     """Share of requests that met their target, %, and the regret to the oracles that were run."""
-    rows = []
+    rows, bounds = [], [(bound, title) for bound, title in BOUNDS if bound in policies]
     for policy in policies:
         cells = [f"{100 * mean(runs, policy, 'hit', scenario):.1f}" for scenario in scenarios]
-        regrets = [f"{paired(runs, bound, policy)[0]:.1f}" if bound in policies else "" for bound, _ in BOUNDS]
+        regrets = [f"{paired(runs, bound, policy)[0]:.1f}" for bound, _ in bounds]
         rows.append([policy, *cells, f"**{100 * mean(runs, policy, 'hit'):.1f}**", *regrets])
-    return markdown(["target met, %", *scenarios, "mean", *(title for _, title in BOUNDS)], rows)
+    return markdown(["target met, %", *scenarios, "mean", *(title for _, title in bounds)], rows)
 
 
 def differences(runs: Sequence[Run], policies: Sequence[str], scenarios: Sequence[str]) -> str:

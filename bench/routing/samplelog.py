@@ -57,9 +57,14 @@ class LoggedRequest:
 
 
 def read(path: Path) -> list[LoggedRequest]:
-    """The requests of a log in order of time. Raises ConfigurationError naming line and field."""
-    with path.open(encoding="utf-8") as lines:
-        return sorted(_requests(lines, path.name), key=lambda request: request.at)
+    """The requests of a log in order of time. Raises ConfigurationError naming the file, or line and field."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return sorted(_requests(lines, path.name), key=lambda request: request.at)
+    except OSError as e:
+        raise ConfigurationError(f"{path}: {e.strerror}; ROUTER_SAMPLE_LOG names the file that a router writes") from e
+    except UnicodeDecodeError as e:
+        raise ConfigurationError(f"{path} is no log of samples: it is not text in UTF-8") from e
 
 
 def _requests(lines: Iterator[str], name: str) -> Iterator[LoggedRequest]:

@@ -4,44 +4,66 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Any
 from uuid import uuid4
 
 from routing.engine.router import LatencyRouter
 from routing.engine.sync import Sync
-from routing.errors import RouterError, StoreUnavailable
+from routing.errors import AttemptTimedOut, RouterError, StoreUnavailable
+from routing.plan import Failed
 from routing.request import Ask, ChatRequest, Conversation, Demand, Hints, LatencyPriority
 
 UNMEASURED_S = 300.0  # a deployment whose newest sample is older is probed
-MOST = 3  # probes of one firing: they cost money and quota
+FIRING_S = 60.0  # between two firings of the timer
 SPREAD_S = 5.0  # longest wait before each probe: regions that start together must not meet at a deployment
+# A probe is small: of the models we know the slowest begin within 14 s nine times of ten, even with prompts that are
+# not, and it takes three failures in a row to take a deployment out
+SILENT_S = 20.0  # without content, a deployment has failed
+LONGEST_S = 30.0  # a whole probe: it has ended before the next firing
 TOKENS = 64  # enough for a reasoning model to say something
 PROMPT = "Answer with the one word: ready"
 LOG = logging.getLogger("routing.probe")
 
 
 async def probe(sync: Sync) -> list[str]:
-    """Measure the deployments that have gone unmeasured longest; returns their ids.
+    """Measure the deployments that have gone unmeasured longest, side by side; returns their ids.
 
     The timer may run on an instance of its own, which sees no traffic, and on two at once: what others know is taken
-    first, a lease keeps a deployment from being probed twice in a window, and what was seen is flushed at once.
+    first, unless that was done within the last half a minute, a lease keeps a deployment from being probed twice in a
+    window, and what was seen is flushed at once.
     """
     await sync.pulling.beat()
     router = sync.router
-    probed: list[str] = []
+    granted = await _granted(sync)
+    probes = [_measure(router, d, router.rng.uniform(0, SPREAD_S)) for d in granted]
+    ended = await asyncio.gather(*probes, return_exceptions=True)  # a fault in one of them must not stop the others
+    await sync.flushing.beat()
+    for fault in ended:
+        if fault is not None:
+            raise fault
+    return [router.fleet.deployments[d].id for d in granted]
+
+
+def most(endpoints: int) -> int:
+    """Probes of one firing: so many that each of the deployments may have one in every UNMEASURED_S."""
+    return math.ceil(endpoints * FIRING_S / UNMEASURED_S)
+
+
+async def _granted(sync: Sync) -> list[int]:
+    """The deployments to probe in this firing. Without the store there are no more: who should learn of them?"""
+    granted: list[int] = []
+    enough = most(sum(provider is not None for provider in sync.router.providers))
     try:
         for d in _due(sync):
-            if len(probed) < MOST and await _granted(sync, d):
-                await asyncio.sleep(router.rng.uniform(0, SPREAD_S))
-                await _ask(router, router.fleet.deployments[d].id)
-                probed.append(router.fleet.deployments[d].id)
-    except StoreUnavailable as error:  # without the store: who should learn of it?
+            if len(granted) < enough and await _leased(sync, d):
+                granted.append(d)
+    except StoreUnavailable as error:
         LOG.warning("no probes: %s", error.message)
-    await sync.flushing.beat()
-    return probed
+    return granted
 
 
-async def _granted(sync: Sync, d: int) -> bool:
+async def _leased(sync: Sync, d: int) -> bool:
     """Whether nobody else of this region probes it in this window. Either way it is not asked for again within it."""
     now = sync.router.clock.now()
     name = f"probe|{sync.origin}|{sync.router.fleet.deployments[d].id}"
@@ -69,12 +91,23 @@ def _due(sync: Sync) -> list[int]:
     return [d for *_, d in sorted(unmeasured)]
 
 
+async def _measure(router: LatencyRouter, d: int, wait_s: float) -> None:
+    await asyncio.sleep(wait_s)
+    await _ask(router, router.fleet.deployments[d].id)
+
+
 async def _ask(router: LatencyRouter, deployment: str) -> None:
+    """One request. What hangs has failed, as it would have for a caller who waits longer than we do."""
     exchange = router.exchange(_request(deployment), router.clock.now())
     try:
-        await exchange.start()
+        async with asyncio.timeout(SILENT_S):
+            await exchange.start()
         while await exchange.read() is not None:
             pass
+    except TimeoutError:
+        silent = AttemptTimedOut("a probe of it was silent for too long")
+        exchange.plan.on(Failed(0, silent), router.clock.now())
+        LOG.warning("probe of %s: %s", deployment, silent.code)
     except RouterError as error:
         LOG.warning("probe of %s: %s", deployment, error.code)
     finally:
@@ -90,6 +123,7 @@ def _request(deployment: str) -> ChatRequest:
     ask = Ask(
         demand=Demand(pinned=deployment),
         priority=LatencyPriority.STREAMING,
+        deadline_s=LONGEST_S,
         tokens_in=0,  # the few that it has would soon be the mean prompt of a quiet night
         expected_tokens=float(TOKENS),
         reserved_tokens=TOKENS,

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from routing.latency.sketch import Sketch
 from routing.ports import Head, Learned, Store
 
+# Another region that nobody merged for so long is there no more: its instances are not counted. A test holds it to the
+# time after which the store forgets profiles.
+GONE_S = 7_200.0
 REST_S = 0.005  # between regions: requests that came meanwhile have the loop for themselves
 
 
@@ -52,9 +55,15 @@ class Regions:
         """Deployments in the largest region's profiles."""
         return max(map(len, self._learned.values()), default=0)
 
-    def live(self, now: float, within_s: float) -> int:
-        """Instances of all regions that wrote lately, where anybody merged within the last `within_s` seconds."""
-        return sum(head.live for head in self._heads.values() if now - head.merged_at < within_s)
+    def live(self, now: float) -> int:
+        """Instances of all regions that wrote lately, as the last merge of each region counted them.
+
+        A region that merges no more keeps its count: its timer has failed, and its instances go on writing. If they
+        believed to be alone, they would flush as often as one that is.
+        """
+        return sum(
+            head.live for head in self._heads.values() if head.origin == self._origin or now - head.merged_at < GONE_S
+        )
 
     def unknown(self, index: Mapping[str, int]) -> int:
         """Rows of deployments that are not in `index`: of a fleet that is older or newer than ours."""

@@ -21,6 +21,7 @@ from routing.ports import Provider
 from routing.request import Ask, ChatRequest, Demand, LatencyPriority
 
 EVEN = 50.0  # percentile at which the library's `route` calls a limit met: by the median
+DETOURS = "left_home", "home_out"  # reasons of a decision against the user's home; others say nothing of it
 
 
 class LatencyRouter:
@@ -45,6 +46,7 @@ class LatencyRouter:
         self.lengths = Lengths()
         self.clock = clock or Clock()
         self.rng = rng or Random()
+        self._regions = frozenset(self.view.region)
 
     def route(
         self,
@@ -89,15 +91,15 @@ class LatencyRouter:
         """The request, with its user's home region and way to us in it, where they are known."""
         if request.user_region is None and request.ask.home is not None:
             request.user_region = request.ask.home
-            request.ask = self._less_last_mile(request.ask)
+            request.ask = self._less_last_mile(request.ask, request.caller)
         home = self.affinity.home(request.user_key, self.clock.now())
         if home is not None:
             request.ask = replace(request.ask, home=home)
         return request
 
-    def _less_last_mile(self, ask: Ask) -> Ask:
+    def _less_last_mile(self, ask: Ask, caller: str) -> Ask:
         """The user's target is counted where the user is: what the way to there takes is not ours. At most half."""
-        mile = self.last_mile.of(ask.home)
+        mile = self.last_mile.of(ask.home, caller, self.clock.now())
         if ask.target_s is None or not mile:
             return ask
         return replace(ask, target_s=max(ask.target_s / 2, ask.target_s - mile))
@@ -118,20 +120,26 @@ class LatencyRouter:
         usage, tokens = exchange.usage, exchange.answer_tokens
         if usage is not None and tokens is not None:
             expected = request.hints.expected_tokens
-            self.lengths.saw(request.model, request.text_bytes, usage.prompt_tokens, tokens, expected)
+            answers = request.ask.answers  # the provider counts them together
+            cut = usage.completion_tokens >= request.ask.most_tokens * answers
+            each = tokens // answers
+            self.lengths.saw(request.model, request.text_bytes, usage.prompt_tokens, each, expected, cut)
 
     def _learn_home(self, user_key: str | None, ask: Ask, region: str, reason: str) -> None:
-        """The user was answered from `region`. A home that was only guessed gives way where it cannot be one."""
+        """The user was answered from `region`, for this reason.
+
+        Whom affinity does not know is at home from now on: where the request took them to be, as a detour from there
+        counts for a guess as for any home, or else where the answer came from.
+        """
         if user_key is None:
             return
-        if ask.home is None:
-            self.affinity.settle(user_key, region)
-        elif reason == "left_home":
-            self.affinity.left(user_key, region)
-        elif region == ask.home:
-            self.affinity.stayed(user_key)
-        elif not self._served_from(ask.home, ask) and self.affinity.home(user_key, self.clock.now()) is None:
-            self.affinity.settle(user_key, region)
+        home = ask.home or region
+        may_be_home = home == region or self._served_from(home, ask)
+        self.affinity.meet(user_key, home if may_be_home else region)
+        if reason in DETOURS:
+            self.affinity.left(user_key, home, region, at_once=home not in self._regions)
+        elif home == region:
+            self.affinity.stayed(user_key, home)
 
     def _served_from(self, region: str, ask: Ask) -> bool:
         """Whether the region has a deployment of what is asked for, in whatever state."""

@@ -29,8 +29,11 @@ HOMES_S = 1.0  # between errands about homes
 # Between pulls of an instance that has nothing to write, and so is not counted among those: a thousand of them read
 # fifty rows each with 1,670 in a second
 IDLE_PULL_S = 30.0
+# Between its looks at orders, of which there are few; of more than fifteen it is as long as a thousand such must wait
+IDLE_ORDERS_S, IDLE = 10.0, 1_000
 LIVE_FLUSHES = 4.0  # where flushes are rare, an instance lives that missed less than so many of them
-OLD_S = 60.0  # profiles that were not merged for so long are a fault: merges are seconds apart
+OLD_S = 60.0  # profiles that were not merged for so long are a fault, where merges are seconds apart
+OLD_ROUNDS = 3.0  # ... and for so many merges and pulls, where they are rarer
 LOG = logging.getLogger("routing.sync")
 
 
@@ -48,24 +51,27 @@ class Sync:
         self.orders: Sequence[Override] = ()
         self._flush, self._pull = Flush(router, self.instance), Pull(router, self.instance)
         self._homes = Homes(router)
-        self._tasks: list[asyncio.Task[None]] = []
+        # The timer and the background may ask at once: older orders must not be obeyed after newer ones.
+        self._asking = asyncio.Lock()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self.flushing = Pulse("flush", self.flush, self.flush_period, router.rng)
-        self.pulling = Pulse("pull", self.pull, self.pull_period, router.rng)
-        self.ordering = Pulse("orders", self.obey, self.pull_period, router.rng)
+        self.pulling = Pulse("pull", self.pull, self.look_period, router.rng)
+        self.ordering = Pulse("orders", self.obey, self.order_period, router.rng)
         self.homing = Pulse("homes", self.homes, lambda: HOMES_S, router.rng)
         self.merging = Pulse("merge", self.merge, lambda: periods.MERGE_S, router.rng)  # a timer beats it
 
     # ------------------------------------------------------------------ life
     def start(self) -> None:
-        """Begin, on the running loop. Starting twice is starting once."""
-        if not self._tasks:
-            loop = asyncio.get_running_loop()
-            pulses = self.flushing, self.pulling, self.ordering, self.homing
-            self._tasks = [loop.create_task(pulse.run(), name=f"sync-{pulse.name}") for pulse in pulses]
+        """Begin, on the running loop. Starting twice is starting once; a stage that somebody has ended begins anew."""
+        loop = asyncio.get_running_loop()
+        for pulse in self._pulses:
+            task = self._tasks.get(pulse.name)
+            if task is None or task.done():
+                self._tasks[pulse.name] = loop.create_task(pulse.run(), name=f"sync-{pulse.name}")
 
     async def stop(self) -> None:
         """End the background tasks and close the store."""
-        tasks, self._tasks = self._tasks, []
+        tasks, self._tasks = [*self._tasks.values()], {}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -75,7 +81,17 @@ class Sync:
     @property
     def available(self) -> bool:
         """Whether the store answered at the last beat of each stage."""
-        return not any(pulse.failures for pulse in (self.flushing, self.pulling, self.ordering, self.homing))
+        return not any(pulse.failing == "unavailable" for pulse in self._pulses)
+
+    @property
+    def faults(self) -> list[str]:
+        """Stages whose last beat ended in a fault of ours; the log has it."""
+        return [pulse.name for pulse in self._pulses if pulse.failing == "fault"]
+
+    @property
+    def _pulses(self) -> tuple[Pulse, ...]:
+        """Those that beat by themselves; for merges a timer comes, to whatever instance."""
+        return self.flushing, self.pulling, self.ordering, self.homing
 
     @property
     def rows_written(self) -> int:
@@ -100,6 +116,10 @@ class Sync:
         """The same, counted from our own start while no profiles were ever found; 0 where nothing is shared."""
         return max(0.0, now - (self.merged_at or self._began_at)) if self.store.shared else 0.0
 
+    def old_s(self) -> float:
+        """From how many seconds on that is a fault: it rises with the periods, and they with the instances."""
+        return max(OLD_S, OLD_ROUNDS * (self.merge_period() + self.pull_period()))
+
     # ------------------------------------------------------------------ how often
     def flush_period(self) -> float:
         """Seconds between two flushes: longer with more instances."""
@@ -108,6 +128,16 @@ class Sync:
     def pull_period(self) -> float:
         """Seconds between two pulls: longer with more instances."""
         return periods.pull_s(self.live, self._pull.regions.rows)
+
+    def look_period(self) -> float:
+        """Seconds between two looks whether to pull: whoever was idle and is asked again pulls at once."""
+        return periods.PULL_S if self.idle(self.router.clock.now()) else self.pull_period()
+
+    def order_period(self) -> float:
+        """Seconds between two looks at orders: as between pulls, and longer while idle, when orders concern nobody."""
+        if not self.idle(self.router.clock.now()):
+            return self.pull_period()
+        return max(IDLE_ORDERS_S, periods.pull_s(IDLE, len(self.orders)))
 
     def writers_period(self) -> float:
         """Seconds between two flushes of one with news of all deployments; an instance of the timer's own has none."""
@@ -123,7 +153,8 @@ class Sync:
 
     def idle(self, now: float) -> bool:
         """Whether this instance has learned nothing for so long that it is not counted, and does not merge either."""
-        return now - max(self._flush.news_at, self._merging_at) > self.live_s()
+        last = max(self._flush.news_at, self._merging_at)
+        return not self.router.tracker.news and now - last > self.live_s()
 
     # ------------------------------------------------------------------ the stages
     async def refresh(self) -> None:
@@ -146,21 +177,22 @@ class Sync:
         """Take what everybody learned, where there is news; rarely while idle."""
         now = self.router.clock.now()
         try:
-            if not self.idle(now) or now - self._pulled_at >= IDLE_PULL_S:
+            if not self.idle(now) or now - self._pulled_at >= IDLE_PULL_S - periods.PULL_S / 2:
                 await self._pull.take_news(self.store)
                 self._pulled_at = now
-                self.live = max(1, self._pull.regions.live(self.router.clock.now(), self.live_s()))
+                self.live = max(1, self._pull.regions.live(self.router.clock.now()))
         finally:
             self._tell_age()
 
     async def obey(self) -> None:
         """Take the orders of operators. Those that are known hold until they expire."""
-        try:
-            self.orders = await self.store.overrides(self.router.clock.now())
-        finally:
-            now, index = self.router.clock.now(), self.router.tracker.index
-            self.orders = [order for order in self.orders if order.expires_at > now]
-            self.router.view.obey({index[o.deployment]: o for o in self.orders if o.deployment in index})
+        async with self._asking:
+            try:
+                self.orders = await self.store.overrides(self.router.clock.now())
+            finally:
+                now, index = self.router.clock.now(), self.router.tracker.index
+                self.orders = [order for order in self.orders if order.expires_at > now]
+                self.router.view.obey({index[o.deployment]: o for o in self.orders if o.deployment in index})
 
     async def homes(self) -> None:
         """Tell and ask about users' homes."""
@@ -170,6 +202,6 @@ class Sync:
         """Once a minute while profiles are old; an alert reads the line."""
         now = self.router.clock.now()
         age = self.stale_s(now)
-        if age > OLD_S and now - self._told_at >= OLD_S:
+        if age > self.old_s() and now - self._told_at >= OLD_S:
             self._told_at = now
             LOG.warning("the shared profiles are %.0f s old: does the timer refresh_profiles run?", age)

@@ -7,9 +7,7 @@ ten seconds at most. A way of which nothing is heard is forgotten.
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import NamedTuple
 
 WEIGHT, PERIOD_S = 0.1, 10.0  # of a report so long after the one before; of a sooner one as much less
@@ -27,37 +25,36 @@ class _Way(NamedTuple):
 
 
 class LastMile:
-    """Seconds by caller and region of its users. `now` tells seconds, from whenever."""
+    """Seconds by caller and region of its users."""
 
-    __slots__ = ("_now", "_ways")
+    __slots__ = ("_ways",)
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    def __init__(self) -> None:
         self._ways: OrderedDict[tuple[str, str], _Way] = OrderedDict()  # the least recently heard first
 
-    def add(self, caller: str, region: str, seconds: float) -> bool:
+    def add(self, caller: str, region: str, seconds: float, now: float) -> bool:
         """Take one report. False for one that cannot be: negative, not finite or too long."""
         if not 0 <= seconds <= LONGEST_S:  # which nothing that is no number is, either
             return False
-        self._ways[caller, region] = _moved(self._way(caller, region), seconds, self._now())
+        self._ways[caller, region] = _moved(self._way(caller, region, now), seconds, now)
         self._ways.move_to_end((caller, region))
         if len(self._ways) > MOST_WAYS:
             self._ways.popitem(last=False)
         return True
 
-    def of(self, region: str | None, caller: str = "") -> float:
+    def of(self, region: str | None, caller: str, now: float) -> float:
         """The way to a caller's users in a region, in seconds; 0 where too little is known, or nothing any more."""
-        way = self._way(caller, region) if region else None
+        way = self._way(caller, region, now) if region else None
         return way.seconds if way is not None and way.reports >= FEWEST else 0.0
 
-    def known(self, caller: str) -> dict[str, float]:
+    def known(self, caller: str, now: float) -> dict[str, float]:
         """A caller's ways that count, in ms by region."""
         own = (region for whose, region in self._ways if whose == caller)
-        return {region: round(1000 * way, 1) for region in own if (way := self.of(region, caller))}
+        return {region: round(1000 * way, 1) for region in own if (way := self.of(region, caller, now))}
 
-    def _way(self, caller: str, region: str) -> _Way | None:
+    def _way(self, caller: str, region: str, now: float) -> _Way | None:
         way = self._ways.get((caller, region))
-        return None if way is None or self._now() - way.heard_at > FORGET_S else way
+        return None if way is None or now - way.heard_at > FORGET_S else way
 
 
 def _moved(way: _Way | None, seconds: float, now: float) -> _Way:

@@ -15,7 +15,7 @@ The constants were fitted in simulation on measured traces of production endpoin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Protocol
 
 from routing.fleet import Fleet
@@ -52,7 +52,9 @@ EVENT_FADING, PRIOR_EVENTS = (
     0.9,
     4.0,
 )  # of streams before the newest, in tokens per event; events of one token before all
-MOST_UNMERGED = 16  # flushes kept apart until a merge holds them
+# Flushes of all deployments that are kept apart until a merge holds them, or as many sketches in more flushes: where
+# instances are many, they write little at once and pull rarely
+MOST_UNMERGED = 16
 RENEW_S = 5.0  # beliefs age without news; this often they are renewed all the same
 
 
@@ -243,12 +245,20 @@ class LatencyTracker:
         )
 
     # ------------------------------------------------------------------ sharing
-    def flush(self, now: float) -> dict[int, Sketch]:
-        """What was learned here since the last flush. It is kept until `pull` says that it was merged."""
-        news, self._news = self._news, {}
+    @property
+    def news(self) -> Set[int]:
+        """Deployments of which something was learned here since their last flush."""
+        return self._news.keys()
+
+    def flush(self, now: float, of: Iterable[int] | None = None) -> dict[int, Sketch]:
+        """What was learned here, of these deployments or of all, since their last flush.
+
+        It is kept until `pull` says that it was merged.
+        """
+        news = {d: self._news.pop(d) for d in (tuple(self._news) if of is None else of) if d in self._news}
         if news:
             self._unmerged.append((now, dict(news)))
-        if len(self._unmerged) > MOST_UNMERGED:
+        while sum(len(flushed) for _, flushed in self._unmerged) > MOST_UNMERGED * len(self.known):
             self._fold_oldest()
         return news
 
@@ -298,7 +308,11 @@ class LatencyTracker:
         return self.known[d], news
 
     def _fold_oldest(self) -> None:
-        """Nothing was merged for long: the two oldest flushes become one, which is merged when the later one is."""
+        """Nothing was merged for long: the two oldest flushes become one, which is merged when the later one is.
+
+        A profile that holds just the earlier one would have its samples counted twice until the next merge. It would
+        have to be a merge from before all that is kept apart, and not pulled since.
+        """
         (_, oldest), (at, folded) = self._unmerged[:2]
         for d, sketch in oldest.items():
             both = Sketch(at)

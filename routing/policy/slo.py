@@ -203,8 +203,10 @@ class SloPolicy:
         A client's own retry is not kept at home: it is spread."""
         if ask.cheapest:
             return self._cheapest(view, ask, candidates, left, target, now)
-        home = [d for d in candidates if view.region[d] == ask.home] if ask.home and not ask.client_retry else []
-        return self._at_home(view, ask, home, candidates, target, now) if home else (candidates, (), None)
+        if ask.home is None or ask.client_retry:
+            return candidates, (), None
+        home = [d for d in candidates if view.region[d] == ask.home]
+        return self._at_home(view, ask, home, candidates, target, now) if home else (candidates, (), "home_out")
 
     def _cheapest(
         self, view: View, ask: Ask, candidates: Sequence[int], left: float | None, target: float, now: float

@@ -23,8 +23,10 @@ ROWS_A_TURN = 100  # decoded before other tasks of the loop run
 # Who reads profiles serves requests. A request takes several turns of the loop, and each would meet another piece of
 # such work if there were no rest between the pieces: it has the loop for itself then.
 PROFILES_A_PAGE, PROFILES_A_TURN, REST_S = 50, 10, 0.005
+TOTALS_A_TURN = 10  # encoded
 MODEL_COLUMNS = "v", "at", "sums"  # of another region's profiles, of which nothing else is used
 FORGET_S = 7_200.0  # a profile that was not merged for so long has faded to nothing
+ENDED_S = 3_600.0  # an order is kept so long after its end: a clock that is wrong by less can remove none that holds
 TRIES = 3  # at a row that others write, too
 END = "\U0010ffff"  # behind every key
 
@@ -36,14 +38,17 @@ class SharedStore:
         self.tables = tables
         self.shared = tables.shared
         self.rejected: Counter[str] = Counter()
+        self._orders: dict[str, Override] = {}  # by deployment, as they were read last
 
     # ------------------------------------------------------------------ samples
     async def flush(self, origin: str, instance: str, version: int, totals: Mapping[str, Learned], now: float) -> None:
-        """Write an instance's own totals: one transaction for each hundred deployments."""
+        """Write an instance's own totals: one transaction for each hundred deployments. Others run meanwhile."""
         at, skew = now + self.tables.skew_s, self.tables.skew_s
         partition = keys.samples_partition(origin, keys.shard(instance))
         rows = []
-        for deployment, learned in totals.items():
+        for n, (deployment, learned) in enumerate(totals.items(), 1):
+            if n % TOTALS_A_TURN == 0:
+                await asyncio.sleep(0)
             try:
                 properties = codec.encode_flushed(deployment, version, _moved(learned, skew))
             except Refused as refused:
@@ -181,14 +186,20 @@ class SharedStore:
 
     # ------------------------------------------------------------------ orders of operators
     async def overrides(self, now: float) -> list[Override]:
-        """The orders that hold now."""
-        orders = []
+        """The orders that hold now. Where one cannot be read, as of a newer router, what was read there last holds on.
+
+        It was not lifted, and who renewed it wants at least something like it.
+        """
+        orders: dict[str, Override] = {}
         for row in await self.tables.query(keys.OVERRIDES, keys.VERSION, "", END):
             try:
-                orders.append(codec.decode_override(row.key, row.properties, now, self.tables.skew_s))
+                orders[row.key] = codec.decode_override(row.key, row.properties, now, self.tables.skew_s)
             except Refused as refused:
                 self._reject("overrides", refused)
-        return [order for order in orders if order.expires_at > now]
+                if row.key in self._orders:
+                    orders[row.key] = self._orders[row.key]
+        self._orders = orders
+        return [order for order in orders.values() if order.expires_at > now]
 
     async def order(self, override: Override, now: float) -> None:
         """Set an override. Raises codec.Refused for one that makes no sense."""
@@ -217,15 +228,24 @@ class SharedStore:
         return True
 
     async def purge(self, now: float) -> list[str]:
-        """Drop the tables of samples that are past their retention, and profiles of deployments that are no more."""
+        """Drop tables of samples past their retention, profiles of deployments that are no more, and ended orders."""
         names = await self.tables.names(keys.SAMPLES)
         old = [name for name in names if keys.is_past_retention(name, now + self.tables.skew_s)]
         for name in old:
             await self.tables.drop(name)
-        await self._forget(now + self.tables.skew_s)
+        await self._forget_profiles(now + self.tables.skew_s)
+        await self._forget_orders(now)
         return old
 
-    async def _forget(self, at: float) -> None:
+    async def _forget_orders(self, now: float) -> None:
+        """Remove orders that have ended, but none that was given anew meanwhile, and none that cannot be read."""
+        for row in await self.tables.query(keys.OVERRIDES, keys.VERSION, "", END):
+            with suppress(Refused, Conflict):
+                order = codec.decode_override(row.key, row.properties, now, self.tables.skew_s)
+                if now - order.expires_at > ENDED_S:
+                    await self.tables.delete(keys.OVERRIDES, keys.VERSION, row.key, row.etag)
+
+    async def _forget_profiles(self, at: float) -> None:
         """Remove profiles that no merge has renewed for long: nobody sends their deployments anything any more."""
         for head in await self.heads():
             partition = keys.profiles_partition(head.origin)

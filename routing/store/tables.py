@@ -62,8 +62,8 @@ class Tables(Protocol):
         """
         ...
 
-    async def delete(self, table: str, partition: str, key: str) -> None:
-        """Remove a row, if it is there."""
+    async def delete(self, table: str, partition: str, key: str, etag: str = "") -> None:
+        """Remove a row, if it is there; with an etag just that. Raises Conflict where it has changed."""
         ...
 
     async def names(self, prefix: str) -> list[str]:

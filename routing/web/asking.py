@@ -64,7 +64,10 @@ def request(
 
 
 def _names(parsed: Parsed) -> tuple[list[str], str]:
-    """(models that are named, what their suffix asks for). A request has one goal: two suffixes would be two."""
+    """(models that are named, what their suffix asks for). A request has one goal: two suffixes would be two.
+
+    `auto` as `model` leaves it to the list `models`: most clients must send some `model`.
+    """
     named = {"model": parsed.model} if parsed.model else {}
     named |= {f"models[{i}]": model for i, model in enumerate(parsed.models)}
     names, wanted = [], ""
@@ -73,7 +76,7 @@ def _names(parsed: Parsed) -> tuple[list[str], str]:
         if suffix and wanted and suffix != wanted:
             raise RequestError(f"`{place}` asks for another goal than the names before it: use one suffix", place)
         wanted = wanted or suffix
-        if name or place != "model":
+        if place != "model" or (name and not (name == ANY_MODEL and parsed.models)):
             names.append(name)
     if not names:
         raise RequestError("`model` is missing; `auto` takes any", "model")

@@ -98,7 +98,7 @@ class ChatResponse(Response):
             await (self._stream(exchange) if exchange.request.stream else self._whole(exchange))
         except RouterError as error:
             exchange.error = exchange.error or error
-            await self._fail(exchange, error)
+            await self._refuse(error, heading.of(exchange, self._edge.router.clock.now())[2:])
         except BaseException:  # a fault of our own, or cancelled: the record must not say that all went well
             stalled = CallerStalled("the caller has stopped reading")
             exchange.error = exchange.error or (stalled if self._stalled else RouterError(OUR_FAULT))
@@ -150,16 +150,12 @@ class ChatResponse(Response):
         self._sent = 200
         await send_whole(self._send, 200, headers, body)
 
-    async def _fail(self, exchange: Exchange, error: RouterError) -> None:
-        if not isinstance(error, CallerLeft):
-            await self._refuse(error, heading.of(exchange, self._edge.router.clock.now())[2:])
-
     async def _refuse(self, error: RouterError, headers: Sequence[Header] = ()) -> None:
-        """Answer with the error's status, in the caller's dialect, unless an answer has begun."""
+        """Answer with the error's status, in the caller's dialect, unless an answer has begun or nobody is there."""
         routed = self._routed
         if routed is None:
             self._edge.metrics.refused(error)
-        if self._sent is not None:
+        if self._sent is not None or isinstance(error, CallerLeft):
             return
         self._sent = error.status
         request_id = asking.request_id(self._request.headers) if routed is None else routed.request.id

@@ -9,7 +9,7 @@ from typing import Any
 
 from routing.engine.exchange import Exchange
 from routing.engine.router import LatencyRouter
-from routing.engine.sync import OLD_S, Sync
+from routing.engine.sync import Sync
 from routing.errors import AttemptError, StoreUnavailable
 from routing.outcome import Outcome
 from routing.ports import Store
@@ -43,7 +43,12 @@ class Edge:
     def __post_init__(self) -> None:
         self.sync = Sync(self.router, self.store)
         self.measurements = Measurements(
-            self.keys, self.router.tracker.origin, self.router.last_mile, self.router.clock.now
+            self.keys,
+            self.settings.shared_secret(),
+            self.sync.origin,
+            tuple(region.id for region in self.router.fleet.regions),
+            self.router.last_mile,
+            self.router.clock.now,
         )
 
     def admit(self, headers: Mapping[str, str]) -> str:
@@ -71,11 +76,12 @@ class Edge:
 
     def troubles(self) -> list[str]:
         """What a person should mend, as it is now."""
-        age = self.sync.stale_s(self.router.clock.now())
-        now = []
+        age, now = self.sync.stale_s(self.router.clock.now()), []
         if not self.sync.available:
             now.append("the shared store does not answer: requests are served from memory, and nothing is shared")
-        if age > OLD_S:
+        if self.sync.faults:
+            now.append(f"sharing fails by a fault of ours ({', '.join(self.sync.faults)}): the log has it")
+        if age > self.sync.old_s():
             now.append(f"the shared profiles are {age:.0f} s old: does the timer refresh_profiles run?")
         return [*self.warnings, *now]
 
@@ -108,7 +114,7 @@ class Edge:
     def explanation(self, exchange: Exchange) -> dict[str, Any]:
         """What is known of a request at its end, for a caller who asked for it."""
         outcome = exchange.outcome(200)
-        measured, usage, choice = outcome.measurement, outcome.usage, exchange.plan.choice
+        measured, usage, attempt = outcome.measurement, outcome.usage, exchange.plan.committed
         model = exchange.model
         return {
             "request_id": outcome.request_id,
@@ -116,8 +122,8 @@ class Edge:
             "region": exchange.deployment.region,
             "reason": outcome.reason,
             "slo": outcome.slo,
-            "predicted_ttft_ms": choice and round(1000 * choice.score.ttft, 1),
-            "probability": choice and round(choice.score.probability, 4),
+            "predicted_ttft_ms": attempt and round(1000 * attempt.score.ttft, 1),
+            "probability": attempt and round(attempt.score.probability, 4),
             "ttft_ms": measured and round(measured.ttft_ms, 1),
             "network_ms": measured and round(measured.network_ms, 1),
             "queue_ms": measured and round(measured.queue_ms, 1),

@@ -32,8 +32,9 @@ def of(exchange: Exchange, now: float) -> list[Header]:
         _header("hedged", "true" if any(a.hedge for a in plan.attempts) else "false"),
         _header("slo", exchange.slo()),
     ]
-    if plan.choice is not None:
-        headers.append(_header("predicted-ttft-ms", round(1000 * plan.choice.score.ttft)))
+    shown = plan.committed or next(iter(plan.attempts), None)
+    if shown is not None:
+        headers.append(_header("predicted-ttft-ms", round(1000 * shown.score.ttft)))
     attempt = plan.committed
     if attempt is None:
         return headers
@@ -58,13 +59,12 @@ def of(exchange: Exchange, now: float) -> list[Header]:
 
 def of_error(error: RouterError) -> list[Header]:
     """How a client should go on after this error; both SDKs obey `x-should-retry`."""
+    headers: list[Header] = [] if error.retriable else [(b"x-should-retry", b"false")]
     if isinstance(error, CapacityError):
         wait = min(LONGEST_WAIT_S, max(0.001, error.retry_after_s))
-        return [
-            (b"retry-after", str(math.ceil(wait)).encode()),
-            (b"retry-after-ms", str(math.ceil(1000 * wait)).encode()),
-        ]
-    return [(b"x-should-retry", b"false")]
+        headers.append((b"retry-after", str(math.ceil(wait)).encode()))
+        headers.append((b"retry-after-ms", str(math.ceil(1000 * wait)).encode()))
+    return headers
 
 
 def _header(name: str, value: object) -> Header:

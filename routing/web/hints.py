@@ -60,7 +60,7 @@ def hints(body: Mapping[str, Any], headers: Mapping[str, str], fleet: Fleet, suf
             values[name] = CHECKS[name](value, places[name])
     for header in headers:
         if header.startswith("x-router-") and header not in HEADERS and header not in NOT_HINTS:
-            raise RequestError(f"the header `{header}` is no hint", header)
+            raise RequestError(f"the header `{header}` is no hint; there are {', '.join(HEADERS)}", header)
     for header, name in HEADERS.items():
         if header in headers:
             places[name] = header

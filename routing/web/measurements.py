@@ -67,7 +67,7 @@ class Measurements:
         if receipt.origin != self._origin:
             return "other_region", f"{receipt.origin} answered this request, and this is {self._origin}"
         if receipt.user_region not in self._regions:
-            return "unknown_region", f"there is no region '{receipt.user_region}' any more"
+            return "unknown_region", f"there is no region '{receipt.user_region}' in the fleet"
         if self._now() - receipt.issued_at > LIVES_S:
             return "expired", f"a receipt is good for {LIVES_S / 60:g} minutes"
         if text in self._taken:
@@ -75,7 +75,7 @@ class Measurements:
         self._taken[text] = None
         if len(self._taken) > REMEMBERED:
             self._taken.popitem(last=False)
-        if not self.last_mile.add(caller, receipt.user_region, (ttft_ms - receipt.ttft_ms) / 1000):
+        if not self.last_mile.add(caller, receipt.user_region, (ttft_ms - receipt.ttft_ms) / 1000, self._now()):
             return "implausible", "less than the router itself took, or too long for a network"
         return "recorded", None
 

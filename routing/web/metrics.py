@@ -104,7 +104,9 @@ class Metrics:
         yield from _counter("router_attempts_total", "Upstream calls, by deployment and verdict.", self._attempts)
         yield from _counter("router_hedges_total", "Requests with a second call, by whether it won.", self._hedges)
         yield from self._ttft.lines("router_ttft_seconds", "Time from an upstream call to its first content.")
-        yield from self._total.lines("router_duration_seconds", "Time from a request's last byte to its end.")
+        yield from self._total.lines(
+            "router_duration_seconds", "Time from a request's last byte to the end of its answer."
+        )
         yield from self._overhead.lines(
             "router_overhead_seconds", "Time from a request's last byte to its first upstream call."
         )
@@ -149,8 +151,14 @@ def _of_sharing(sync: Sync) -> Iterator[str]:
     yield from _gauge(
         "router_unknown_rows", "Rows of profiles whose deployment is not in this fleet.", {(): sync.unknown}
     )
-    yield from _counter("router_affinity_dropped_total", "Homes told late, or never.", {(): affinity.dropped})
-    yield from _gauge("router_affinity_waiting", "Homes that are to be told to the store.", {(): affinity.waiting})
+    yield from _counter(
+        "router_affinity_dropped_total",
+        "Errands about homes that had no room: run late, or never.",
+        {(): affinity.dropped},
+    )
+    yield from _gauge(
+        "router_affinity_waiting", "Homes to be told to the store, or asked of it.", {(): affinity.waiting}
+    )
 
 
 def _key(**labels: str) -> Labels:

@@ -98,14 +98,15 @@ def model(edge: Edge, request: Request, raw: bytes) -> Any:
 def latency_profiles(edge: Edge, request: Request, raw: bytes) -> Any:
     """Latency profiles by deployment, as this region sees them."""
     router = edge.router
-    age = edge.sync.age(router.clock.now())
+    now = router.clock.now()
+    age = edge.sync.age(now)
     return {
         "object": "list",
-        "origin_region": edge.settings.region,
+        "origin_region": edge.sync.origin,
         "profile_age_s": None if age is None else round(age, 1),
         "instances": edge.sync.live,
-        "last_mile_ms": router.last_mile.known(),
-        "data": [p.as_dict() for p in profiles(router.tracker, router.clock.now())],
+        "last_mile_ms": router.last_mile.known(edge.admit(request.headers), now),
+        "data": [p.as_dict() for p in profiles(router.tracker, now)],
     }
 
 
@@ -144,7 +145,7 @@ def readyz(edge: Edge, request: Request) -> Response:
     status = "no_deployment" if not routable else "degraded" if warnings else "ready"
     body = {
         "status": status,
-        "region": edge.settings.region,
+        "region": edge.sync.origin,
         "deployments": routable,
         "store": "shared" if edge.store.shared else "memory",
         "profile_age_s": None if age is None else round(age, 1),

@@ -26,7 +26,8 @@ NAMES = {
     "bangladesh nepal malaysia indonesia jakarta thailand bangkok vietnam philippines manila cambodia laos myanmar "
     "australia sydney new-zealand",
 }
-_STATES = {"al", "id", "la", "md", "me", "mn", "mo", "mt"}  # of the US, where they stand in a text
+# Of countries elsewhere, and of states of the US, which is what they are behind a city's name: "Wilmington, DE"
+_STATES = {"al", "de", "id", "in", "la", "md", "me", "mn", "mo", "mt", "va"}
 _BY_COUNTRY = {code: place for place, codes in COUNTRIES.items() for code in codes.split()}
 _BY_WORD = {code: place for code, place in _BY_COUNTRY.items() if code not in _STATES}
 _BY_WORD |= {name.replace("-", " "): place for place, names in NAMES.items() for name in names.split()}
@@ -38,8 +39,13 @@ def of_country(code: str) -> str | None:
 
 
 def geography(text: str) -> str | None:
-    """The geography that the last known word of `text` is in: "New York, US" is `us`; None where no word is known."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    """The geography that the last known word of `text` is in: "New York, US" is `us`; None where no word is known.
+
+    A code that is a country's and a US state's counts where it is all there is.
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().strip()
+    if plain.lower() in _STATES:
+        return of_country(plain)
     for part in reversed(plain.split(",")):
         words = re.findall(r"[A-Za-z]+", part)
         for n in range(len(words) - 1, -1, -1):
@@ -50,5 +56,5 @@ def geography(text: str) -> str | None:
 
 
 def _is_just_a_word(name: str, words: list[str]) -> bool:
-    """`in` is India and `de` is Germany only in capitals or on their own: not in "a café in Rio de Janeiro"."""
+    """`it` is Italy and `no` is Norway only in capitals or on their own: not in "no place like it"."""
     return len(name) == 2 and not name.isupper() and len(words) > 1

@@ -138,6 +138,21 @@ async def test_before_the_first_token_another_deployment_answers(fault: list[Any
         assert (header(answer, "attempts"), header(answer, "reason")) == ("2", "fallback")
 
 
+async def test_what_is_told_as_predicted_is_of_the_deployment_that_answered() -> None:
+    async with Upstream(error(500)) as a, Upstream(B.stream(TOKENS)) as b, two(a, b) as (_, caller):
+        answer = await caller.chat(routing={"explain": True})
+        assert header(answer, "deployment") == "b"
+        assert 1000 < float(header(answer, "predicted-ttft-ms")) < 4000, "b's prior"
+
+
+async def test_a_target_that_is_required_and_out_of_reach_is_refused_once() -> None:
+    """No client should wait a second and be refused again."""
+    async with Upstream() as a, Upstream() as b, two(a, b) as (_, caller):
+        answer = await caller.chat(routing={"max_ttft_ms": 1, "require": True})
+        assert answer.status == 503
+        assert _lower(answer)["x-should-retry"] == "false"
+
+
 @pytest.mark.parametrize("ending", [RESET, CLOSE], ids=["reset", "closed"])
 async def test_after_the_first_token_a_cut_stream_is_an_error_and_never_a_clean_end(ending: Any) -> None:
     cut = [stream_head(), *chunked([*A.opening(), *A.contents(3)]), ending]

@@ -42,8 +42,9 @@ async def test_an_instance_takes_the_receipts_of_another(stream: bool) -> None:
             ) as response:
                 told = await response.json()
             assert (told["recorded"], told["request_id"]) == (True, request_id)
-        assert there.edge.router.last_mile.known() == {"eastus": pytest.approx(80, abs=1)}
-        assert here.edge.router.last_mile.known() == {}
+        now = there.edge.router.clock.now()
+        assert there.edge.router.last_mile.known("tester", now) == {"eastus": pytest.approx(80, abs=1)}
+        assert here.edge.router.last_mile.known("tester", now) == {}
 
 
 async def test_there_is_no_receipt_where_a_report_would_teach_nothing() -> None:

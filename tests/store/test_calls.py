@@ -16,7 +16,7 @@ from routing.engine import pulse
 from routing.engine.homes import MOVE_S
 from routing.engine.merge import LIVE_S
 from routing.engine.periods import FLUSH_S, MERGE_S, PULL_S
-from routing.engine.sync import IDLE_PULL_S
+from routing.engine.sync import IDLE_ORDERS_S, IDLE_PULL_S
 from routing.store import keys
 from routing.store.memory import MemoryTables
 from routing.store.shared import SharedStore
@@ -144,7 +144,7 @@ def test_an_instance_that_nobody_asks_reads_seldom_until_somebody_does() -> None
             tables.calls.clear()
             await asyncio.sleep(2 * IDLE_PULL_S)
             assert tables.calls[keys.PROFILES, "scan"] == 2
-            assert tables.calls[keys.OVERRIDES, "query"] == 2 * IDLE_PULL_S / PULL_S, "orders are obeyed as ever"
+            assert tables.calls[keys.OVERRIDES, "query"] == 2 * IDLE_PULL_S / IDLE_ORDERS_S
             await me.ask("user")
             await asyncio.sleep(FLUSH_S + PULL_S)
             tables.calls.clear()

@@ -339,3 +339,39 @@ async def test_purging_drops_tables_of_samples_that_are_older_than_two_days(stor
     assert sorted(await store.purge(NOW)) == sorted(keys.samples_table(day) for day in days[3:])
     assert {*map(keys.samples_table, days[:3]), "samplesOfSomebody"} <= set(await store.tables.names("samples"))
     assert await store.purge(NOW) == []
+
+
+async def orders_left(store: SharedStore, origin: str) -> set[str]:
+    rows = await store.tables.query(keys.OVERRIDES, keys.VERSION, f"{origin}-", f"{origin}.")
+    return {row.key.removeprefix(f"{origin}-") for row in rows}
+
+
+async def test_purging_removes_orders_that_ended_an_hour_ago(store: SharedStore, origin: str) -> None:
+    """All instances would read them for ever. What cannot be read may hold, and stays."""
+    for name, until in (("ended", NOW + 60), ("holds", NOW + 7_200)):
+        await store.order(Override(f"{origin}-{name}", "ops", until, "drain"), NOW)
+    newer = codec.encode_override(Override("d", "ops", NOW + 60), NOW, 0.0) | {"v": 2}
+    await store.tables.upsert(keys.OVERRIDES, [Row(keys.VERSION, f"{origin}-newer", newer)])
+    for later, left in ((3_600, {"ended", "holds", "newer"}), (3_700, {"holds", "newer"})):
+        await store.purge(NOW + later)
+        assert await orders_left(store, origin) == left
+    for name in ("holds", "newer"):
+        await store.lift(f"{origin}-{name}")
+
+
+async def test_an_order_that_is_given_anew_while_its_old_row_is_purged_stays(store: SharedStore, origin: str) -> None:
+    old, now = Override(f"{origin}-a", "ops", NOW + 60, "drain"), NOW + 7_200
+    new, query = old._replace(state="disable", expires_at=now + 60), store.tables.query
+    await store.order(old, NOW)
+
+    async def given_anew(table: str, *a: Any, **k: Any) -> list[Row]:
+        rows = await query(table, *a, **k)
+        if table == keys.OVERRIDES:
+            await store.order(new, now)
+        return rows
+
+    store.tables.query = given_anew  # type: ignore[method-assign]
+    await store.purge(now)
+    store.tables.query = query  # type: ignore[method-assign]
+    assert [order for order in await store.overrides(now) if order.deployment.startswith(origin)] == [new]
+    await store.lift(new.deployment)

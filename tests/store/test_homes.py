@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from routing import affinity as homes
-from routing.affinity import CONFIRM_S
+from routing.affinity import CONFIRM_S, NONE_S
 from routing.engine.homes import ERRANDS, MOVE_S
 from routing.ports import Home
-from routing.store import keys
-from routing.store.memory import MemoryTables
+from routing.store import keys, memory
+from routing.store.memory import MemoryStore, MemoryTables
 from routing.store.shared import SharedStore
 from routing.store.tables import Row
 from tests.store.instances import Instance
@@ -173,12 +173,43 @@ async def test_users_who_wait_for_their_next_move_keep_nobody_else_waiting(share
     assert await stored(shared) == Home("westus", 1, NOW)
 
 
+async def test_a_user_whom_the_store_does_not_know_is_not_asked_for_at_every_beat(
+    tables: Gated, shared: SharedStore
+) -> None:
+    """Though none of their requests was answered, and they come with many."""
+    me, get, asked = Instance(shared), tables.get, 0
+
+    async def counted(*a: Any, **k: Any) -> Row | None:
+        nonlocal asked
+        asked += 1
+        return await get(*a, **k)
+
+    tables.get = counted  # type: ignore[method-assign]
+    for _ in range(60):
+        me.clock.at += 1.0
+        assert me.router.affinity.home(USER, me.clock.at) is None
+        await me.sync.homes()
+    assert asked == 60 / (NONE_S + 1)
+
+
+async def test_tables_in_memory_keep_so_many_homes_and_the_oldest_one_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody drops them, as somebody may drop a table of Azure's."""
+    monkeypatch.setattr(memory, "MOST_ROWS", 3)
+    store = MemoryStore()
+    for n in range(5):
+        await store.home(f"{n}{n}-user", "eastus", None, NOW)
+    await store.home("22-user", "westus", 1, NOW)
+    await store.home("55-user", "eastus", None, NOW)
+    homes = [await store.home(f"{n}{n}-user", None, None, NOW) for n in range(6)]
+    assert [n for n, home in enumerate(homes) if home is not None] == [3, 4, 5]
+
+
 REGIONS = ("eastus", "westus", "swedencentral")
 
 
 @pytest.mark.parametrize("seed", range(60))
 async def test_all_regions_come_to_agree_whatever_was_dropped_lost_or_overtaken(seed: int) -> None:
-    """At random: answers, moves, dropped errands, conflicts, a dropped table, and moves while errands run."""
+    """At random: answers, detours, moves, dropped errands, conflicts, a dropped table, and moves while errands run."""
     rng, tables = Random(seed), Gated()
     shared = SharedStore(tables)
     crew = [Instance(shared, region) for region in REGIONS]
@@ -194,11 +225,13 @@ async def test_all_regions_come_to_agree_whatever_was_dropped_lost_or_overtaken(
     for _ in range(80):
         me = rng.choice(crew)
         me.clock.at += rng.choice((1.0, CONFIRM_S))
-        match rng.choice(("ask", "answer", "leave", "run", "run", "drop", "gate", "forget")):
+        match rng.choice(("ask", "answer", "detour", "leave", "run", "run", "drop", "gate", "forget")):
             case "ask":
                 me.router.affinity.home(USER, me.clock.at)
-            case "answer" if me.router.affinity.home(USER, me.clock.at) is None:
-                me.router.affinity.settle(USER, rng.choice(REGIONS))
+            case "answer":
+                me.router.affinity.meet(USER, rng.choice(REGIONS))
+            case "detour":
+                me.router.affinity.left(USER, rng.choice(REGIONS), rng.choice(REGIONS))
             case "leave":
                 me.router.affinity.settle(USER, rng.choice(REGIONS))
             case "run":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import re
 import time
 from collections.abc import AsyncIterator
@@ -73,6 +74,21 @@ async def test_lifting_what_is_not_ordered_is_said(orders: dict[str, str], capsy
     assert await run(["set", NAME, "--drain"], orders) == 0
     assert await run(["lift", NAME], orders) == 0
     assert await run(["lift", NAME], orders) == 2
+
+
+async def test_a_user_without_a_name_says_who_orders_and_needs_none_to_list(
+    orders: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a container whose user has no line in /etc/passwd."""
+
+    def nobody() -> str:
+        raise OSError("No username set in the environment")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert await run(["list"], orders) == 0
+    assert await run(["set", NAME, "--drain"], orders) == 2
+    assert capsys.readouterr().err.startswith("--author must ")
+    assert await run(["set", NAME, "--drain", "--author", "ops"], orders) == 0
 
 
 @pytest.mark.parametrize(

@@ -3,61 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from random import Random
 from typing import Any
 
 import pytest
 
-from routing.engine import homes, merge, periods
-from routing.engine.periods import FLUSH_S, MERGE_S, PULL_S
-from routing.engine.pulse import LONGEST_S, Pulse
-from routing.engine.sync import Sync
+from routing.engine import homes
 from routing.errors import StoreUnavailable
 from routing.latency.profile import profiles
 from routing.latency.sums import COLUMNS, TAU_S, WIDE_N
-from routing.ports import Override, Profiles
+from routing.latency.tracker import MOST_UNMERGED
 from routing.store import bounds, keys
-from routing.store.memory import MemoryTables
 from routing.store.shared import SharedStore
-from tests.faults.virtual import run
-from tests.harness.eventually import eventually
+from tests.store.away import Away
 from tests.store.instances import Instance
-from tests.store.learned import NOW, learned
+from tests.store.learned import NOW
 from tests.unit.fleets import deployment, fleet
-
-
-class Away(MemoryTables):
-    """Tables that can be out of reach."""
-
-    away = False
-    blocked = "no table"  # whose name begins so is out of reach
-    lost = False  # writes are done, and their answers lost
-    calls = 0
-
-    async def upsert(self, *a: Any, **k: Any) -> None:
-        self._call(a[0])
-        await super().upsert(*a, **k)
-        if self.lost:
-            raise StoreUnavailable("the answer was lost")
-
-    async def get(self, *a: Any, **k: Any) -> Any:
-        self._call(a[0])
-        return await super().get(*a, **k)
-
-    async def query(self, *a: Any, **k: Any) -> Any:
-        self._call(a[0])
-        return await super().query(*a, **k)
-
-    async def scan(self, *a: Any, **k: Any) -> Any:
-        self._call(a[0])
-        return await super().scan(*a, **k)
-
-    def _call(self, table: str) -> None:
-        self.calls += 1
-        if self.away or table.startswith(self.blocked):
-            raise StoreUnavailable("away")
 
 
 @pytest.fixture
@@ -233,7 +195,7 @@ async def test_an_outage_of_any_length_loses_nothing_and_takes_no_memory(tables:
         await me.sync.pulling.beat()
     assert me.samples == pytest.approx(200, rel=0.01), "served from memory"
     assert not me.sync.available
-    assert len(me.tracker._unmerged) <= 17
+    assert sum(len(news) for _, news in me.tracker._unmerged) <= MOST_UNMERGED * 3
     tables.away = False
     other.clock.at = me.clock.at = NOW + 1
     await me.sync.flushing.beat()
@@ -299,98 +261,6 @@ async def test_writes_do_not_depend_on_the_number_of_requests(tables: Away, shar
     assert calls[0] == calls[1]
 
 
-async def of_many(instances: int, origin: str = "eastus") -> Instance:
-    """One that has pulled, of so many whose flushes all have news of fifty deployments."""
-    of = fleet(*(deployment(f"d{n}") for n in range(50)))
-    me = Instance(SharedStore(MemoryTables()), origin, of)
-    merged = Profiles("eastus", NOW, {}, {d.id: learned() for d in of.deployments}, live=instances)
-    assert await me.sync.store.publish(merged, None)
-    await me.sync.pull()
-    return me
-
-
-@pytest.mark.parametrize("instances", [1, 10, 100, 1000])
-async def test_together_instances_stay_below_what_a_partition_and_an_account_take(instances: int) -> None:
-    """Instances are spread over shards by the hash of a random name."""
-    me = await of_many(instances)
-    for d in range(50):
-        me.answer(d=d)
-    await me.sync.flush()
-    period = me.sync.flush_period()
-    assert instances * 50 / period <= 2_000
-    rng = Random(instances)
-    busiest = [0] * keys.SHARDS
-    for _ in range(instances):
-        busiest[keys.shard(f"{rng.getrandbits(64):016x}")] += 1
-    assert max(busiest) * 50 / period < 100
-    assert period >= FLUSH_S
-    assert instances * 50 / me.sync.pull_period() < 2_000, "a partition of profiles is read by everybody"
-    assert me.sync.pull_period() >= PULL_S
-    assert instances > 1 or FLUSH_S + MERGE_S + PULL_S <= 20
-
-
-@pytest.mark.parametrize(("instances", "merges"), [(1, 12), (30, 12), (1000, 3)])
-async def test_merges_are_as_rare_as_flushes_make_them(instances: int, merges: int) -> None:
-    """The timer comes twelve times a minute, to an instance that writes nothing; a merge reads what others wrote."""
-    timer, done = await of_many(instances, "westus"), 0
-    for _ in range(12):
-        timer.clock.at += MERGE_S
-        if await timer.sync.merge():
-            done += 1
-            await timer.sync.pull()
-    assert done == merges
-
-
-async def test_instances_are_counted_from_the_profiles(shared: SharedStore) -> None:
-    crew = [Instance(shared, origin) for origin in ("eastus", "eastus", "westus")]
-    for me in crew:
-        me.answer()
-        await me.sync.flush()
-    for me in crew:
-        await me.sync.merge()
-    await crew[0].sync.pull()
-    assert crew[0].sync.live == 3
-    crew[0].clock.at += merge.LIVE_S + 1
-    await crew[0].sync.pull()
-    assert crew[0].sync.live == 1
-
-
-async def test_an_instance_that_stopped_writing_is_counted_no_more(shared: SharedStore) -> None:
-    crew = [Instance(shared) for _ in range(3)]
-    for me in crew:
-        me.answer()
-        await me.sync.flush()
-    for me in crew:
-        me.clock.at += merge.LIVE_S + 1
-    crew[1].answer()
-    await crew[1].sync.flush()
-    await crew[0].sync.merge()
-    await crew[0].sync.pull()
-    assert crew[0].sync.live == 1
-
-
-async def test_instances_that_flush_rarely_because_they_are_many_are_all_counted() -> None:
-    """At 1,000 instances and 50 deployments a flush comes each minute: one that missed three of them still lives."""
-    me = await of_many(1000)
-    assert me.sync.live_s() >= 4 * me.sync.writers_period() > merge.LIVE_S
-
-
-async def test_profiles_that_nobody_merges_are_told_once_a_minute(
-    shared: SharedStore, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Also where there never were any: the timer may never have run."""
-    shared.shared = True
-    merged, never = Instance(shared, "eastus"), Instance(shared, "westus")
-    await merged.sync.refresh()
-    for second in range(0, 200, 5):
-        for me in (merged, never):
-            me.clock.at = NOW + second
-            await me.sync.pull()
-    told = [record.getMessage() for record in caplog.records if "profiles are" in record.getMessage()]
-    assert told == [f"the shared profiles are {age} s old: does the timer refresh_profiles run?"
-                    for age in (65, 65, 125, 125, 185, 185)]  # fmt: skip
-
-
 async def test_a_timer_merges_and_pulls_though_its_own_flush_fails(tables: Away, shared: SharedStore) -> None:
     timer, other = Instance(shared), Instance(shared)
     other.answer()
@@ -444,55 +314,6 @@ async def test_a_dead_instances_round_trip_is_forgotten_after_ten_minutes(shared
     await me.sync.merge()
     await fresh.sync.pull()
     assert fresh.tracker.net_s[0] == 0.12
-
-
-# ---------------------------------------------------------------------- orders
-async def test_an_order_is_obeyed_and_lifted_again(shared: SharedStore) -> None:
-    me = Instance(shared)
-    usual = me.router.view.slots.limits[0], me.router.view.quota.nominal[0]
-    await shared.order(Override("d0", "ops", NOW + 60, "drain", weight=0.5, limit=3), NOW)
-    await me.sync.obey()
-    assert (me.router.view.slots.limits[0], me.router.view.quota.nominal[0]) == (3, usual[1] / 2)
-    decision = me.router.route()
-    assert decision is not None
-    assert decision.excluded["d0"].startswith("drain by ops until 20")
-    await shared.lift("d0")
-    await me.sync.obey()
-    assert (me.router.view.slots.limits[0], me.router.view.quota.nominal[0]) == usual
-
-
-async def test_a_drained_deployment_is_the_last_resort_and_a_disabled_one_is_none(shared: SharedStore) -> None:
-    me = Instance(shared, of=fleet(deployment("only")))
-    await shared.order(Override("only", "ops", NOW + 60, "drain"), NOW)
-    await me.sync.obey()
-    decision = me.router.route()
-    assert decision is not None
-    assert (decision.deployment, decision.reason) == ("only", "only_candidate")
-    await shared.order(Override("only", "ops", NOW + 60, "disable"), NOW)
-    await me.sync.obey()
-    assert me.router.route() is None
-
-
-async def test_the_last_known_order_survives_an_outage_until_it_expires(tables: Away, shared: SharedStore) -> None:
-    me = Instance(shared)
-    await shared.order(Override("d0", "ops", NOW + 60, "disable"), NOW)
-    await me.sync.obey()
-    tables.away = True
-    for at, obeyed in ((NOW + 59, True), (NOW + 61, False)):
-        me.clock.at = at
-        await me.sync.ordering.beat()
-        assert (0 in me.router.view.orders) is obeyed
-    assert me.sync.ordering.counts["unavailable"] == 2
-
-
-async def test_an_order_is_obeyed_while_the_profiles_cannot_be_read(tables: Away, shared: SharedStore) -> None:
-    """The switch that takes a deployment out must not depend on anything else."""
-    me = Instance(shared)
-    await shared.order(Override("d0", "ops", NOW + 60, "disable"), NOW)
-    tables.blocked = keys.PROFILES
-    await me.sync.refresh()
-    assert me.sync.pulling.counts == {"unavailable": 1}
-    assert list(me.router.view.orders) == [0]
 
 
 # ---------------------------------------------------------------------- homes
@@ -565,72 +386,3 @@ async def test_errands_wait_while_the_store_is_away(tables: Away, shared: Shared
     tables.away = False
     await me.sync.homing.beat()
     assert (await shared.home("u", None, None, NOW) or ("",))[0] == "eastus"
-
-
-# ---------------------------------------------------------------------- the rhythm
-async def failing() -> None:
-    raise StoreUnavailable("away")
-
-
-@pytest.fixture
-def pulse() -> Pulse:
-    return Pulse("p", failing, lambda: 5.0, Random(3))
-
-
-async def test_a_failing_stage_backs_off_to_a_minute_with_jitter(pulse: Pulse) -> None:
-    pauses = []
-    for _ in range(30):
-        await pulse.beat()
-        pauses.append(pulse.pause())
-    assert pulse.counts == {"unavailable": 30}
-    assert max(pauses) <= LONGEST_S
-    assert len({round(p, 3) for p in pauses[10:]}) > 15, "never in step"
-    assert 8 <= pauses[0] <= 12
-    assert min(pauses[10:]) >= 30
-
-
-def test_stages_of_instances_that_start_together_do_not_begin_together() -> None:
-    """A hundred processes of one deployment: no tenth of a period has the first flush of a quarter of them."""
-    begun: list[float] = []
-
-    async def main() -> None:
-        async def work() -> None:
-            begun.append(asyncio.get_running_loop().time())
-
-        crew = [asyncio.create_task(Pulse("p", work, lambda: 5.0, Random(seed)).run()) for seed in range(100)]
-        await asyncio.sleep(5.0)
-        for one in crew:
-            one.cancel()
-
-    run(main())
-    first = begun[:100]
-    assert max(sum(n / 2 <= at < (n + 1) / 2 for at in first) for n in range(10)) < 25
-
-
-async def test_a_fault_of_our_own_is_logged_and_does_not_end_the_sharing(caplog: pytest.LogCaptureFixture) -> None:
-    async def broken() -> None:
-        raise ZeroDivisionError
-
-    pulse = Pulse("merge", broken, lambda: 5.0, Random(3))
-    with caplog.at_level(logging.ERROR):
-        await pulse.beat()
-    assert pulse.counts == {"fault": 1}
-    assert "merge failed; it goes on" in caplog.text
-
-
-async def test_stages_run_by_themselves_until_they_are_stopped(
-    shared: SharedStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(periods, "FLUSH_S", 1e-3)
-    monkeypatch.setattr(periods, "PULL_S", 1e-3)
-    me = Instance(shared)
-    me.answer()
-    me.sync.start()
-    me.sync.start()
-    await eventually(lambda: me.sync.flushing.counts["ok"] > 1 and me.sync.pulling.counts["ok"] > 1)
-    tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("sync-")]
-    assert len(tasks) == 4
-    await me.sync.stop()
-    assert all(task.done() for task in tasks)
-    assert len(await shared.flushed("eastus", NOW)) == 1
-    assert isinstance(me.sync, Sync)

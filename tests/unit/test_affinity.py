@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from routing import affinity
-from routing.affinity import CONFIRM_S, Affinity, Errand
+from routing.affinity import CONFIRM_S, NONE_S, Affinity, Errand
 from routing.ports import Home
 
 
@@ -39,27 +39,65 @@ def test_one_detour_leaves_the_home_where_it_was() -> None:
     homes = Affinity()
     homes.settle("u", "eastus")
     for _ in range(3):
-        homes.left("u", "westus")
+        homes.left("u", "eastus", "westus")
         assert homes.home("u") == "eastus"
-        homes.stayed("u")
+        homes.stayed("u", "eastus")
 
 
 def test_the_second_detour_in_a_row_moves_the_home() -> None:
     homes = Affinity()
     homes.settle("u", "eastus")
-    homes.left("u", "westus")
-    homes.left("u", "northeurope")
+    homes.left("u", "eastus", "westus")
+    homes.left("u", "eastus", "northeurope")
     assert homes.home("u") == "northeurope"
-    homes.left("u", "westus")
+    homes.left("u", "northeurope", "westus")
     assert homes.home("u") == "northeurope", "counted anew"
 
 
-def test_a_detour_of_a_user_who_was_forgotten_makes_a_home() -> None:
+def test_a_detour_may_move_the_home_at_once() -> None:
     homes = Affinity()
-    homes.left("u", "westus")
-    homes.left(None, "westus")
-    homes.stayed(None)
-    assert (homes.home("u"), homes.home(None)) == ("westus", None)
+    homes.settle("u", "mars")
+    homes.left("u", "mars", "westus", at_once=True)
+    assert homes.home("u") == "westus"
+
+
+def test_requests_that_were_decided_before_the_user_moved_say_nothing_of_the_new_home() -> None:
+    """Five leave a crowded region side by side: the home moves once, and the next detour is the first from there."""
+    homes = Affinity()
+    homes.settle("u", "eastus")
+    for region in ("westus", "westus", "northeurope", "northeurope", "northeurope"):
+        homes.left("u", "eastus", region)
+    assert homes.home("u") == "westus"
+    homes.left("u", "westus", "northeurope")
+    homes.stayed("u", "eastus")
+    homes.left("u", "westus", "northeurope")
+    assert homes.home("u") == "northeurope"
+
+
+def test_who_settles_where_they_are_at_home_has_made_no_detour() -> None:
+    homes = Affinity()
+    homes.settle("u", "eastus")
+    homes.left("u", "eastus", "westus")
+    homes.settle("u", "eastus")
+    homes.left("u", "eastus", "westus")
+    assert homes.home("u") == "eastus"
+
+
+def test_only_a_user_who_is_not_known_is_met() -> None:
+    homes = Affinity()
+    homes.meet("u", "eastus")
+    homes.meet("u", "westus")
+    homes.meet(None, "eastus")
+    assert (homes.home("u"), homes.home(None)) == ("eastus", None)
+
+
+def test_nobody_and_whom_nobody_knows_make_no_detour() -> None:
+    homes = Affinity()
+    for user in (None, "u"):
+        homes.left(user, "eastus", "westus")
+        homes.left(user, "eastus", "westus", at_once=True)
+        homes.stayed(user, "eastus")
+        assert homes.home(user) is None
 
 
 # ---------------------------------------------------------------------- errands to a shared store
@@ -146,6 +184,31 @@ def test_nothing_is_told_of_a_user_whom_nobody_knows() -> None:
     homes = Affinity()
     homes.answered(ASK, None, 0.0)
     assert homes.errands(10) == []
+
+
+def test_a_user_of_whom_the_store_has_no_home_is_not_asked_for_again_for_some_time() -> None:
+    """Their requests may all fail, and those that are only explained are answered by nobody."""
+    homes = Affinity()
+    homes.answered(ASK, None, 0.0)
+    for _ in range(3):
+        assert homes.home("u", NONE_S) is None
+    assert homes.errands(10) == []
+    assert homes.home("u", NONE_S + 1) is None
+    assert homes.errands(10) == [ASK]
+    homes.answered(ASK, None, NONE_S + 1)
+    homes.home("u", NONE_S + 2)
+    assert homes.errands(10) == []
+
+
+def test_a_user_of_whom_the_store_has_no_home_gets_the_first_one_that_is_found() -> None:
+    homes = Affinity()
+    homes.answered(ASK, None, 0.0)
+    homes.meet("u", "eastus")
+    assert homes.home("u", 0.0) == "eastus"
+    assert homes.errands(10) == [Errand("u", "eastus", None)]
+    homes.answered(Errand("v", None, None), None, 0.0)
+    homes.answered(Errand("v", None, None), Home("westus", 3, 0.0), NONE_S + 1)
+    assert homes.home("v", NONE_S + 1) == "westus"
 
 
 def test_errands_that_were_put_off_do_not_replace_newer_ones() -> None:

@@ -6,9 +6,14 @@ from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 
+import pytest
+
 from routing import LatencyPriority, LatencyRouter, LatencyTracker
+from routing.affinity import Errand
+from routing.latency.last_mile import FEWEST
 from routing.outcome import LatencyMeasurement
 from routing.plan import ClientGone, Commit, FirstContent, Plan, Start
+from routing.ports import Home, Override
 from routing.request import Ask, ChatRequest, Conversation, Demand, Hints
 from tests.unit.fleets import deployment, fleet, model
 
@@ -80,11 +85,84 @@ def test_a_guessed_home_that_is_only_out_for_the_moment_is_kept() -> None:
     router, asked = two_regions(), replace(SWEDE, home="westus")
     router.view.health.misconfigured(1, 0.0)
     assert answered(router, asked) == "eastus"
-    assert router.affinity.home("u") is None
+    assert router.affinity.home("u") == "westus"
+    assert answered(router, asked) == "eastus"
+    assert router.affinity.home("u") == "eastus", "a second detour in a row"
 
 
-def test_a_known_home_is_kept_by_a_request_for_a_model_that_is_not_there() -> None:
+def test_a_known_home_is_kept_by_one_request_for_a_model_that_is_not_there() -> None:
     router = two_regions()
     router.affinity.settle("u", "swedencentral")
     assert answered(router, SWEDE) != "swedencentral"
     assert router.affinity.home("u") == "swedencentral"
+
+
+def test_who_only_asks_for_a_model_that_is_not_at_home_gets_another_home() -> None:
+    router = two_regions()
+    router.affinity.settle("u", "swedencentral")
+    _, home = answered(router, SWEDE), answered(router, SWEDE)
+    assert router.affinity.home("u") == home
+    assert {answered(router, SWEDE) for _ in range(30)} == {home}
+
+
+AMERICAN = replace(SWEDE, home="westus")
+
+
+def test_a_user_whose_region_is_told_is_remembered_there() -> None:
+    router = two_regions()
+    assert {answered(router, AMERICAN) for _ in range(3)} == {"westus"}
+    assert router.affinity.home("u") == "westus"
+    assert router.affinity.errands(9) == [Errand("u", "westus", None)], "to be told, and not to be asked for"
+
+
+def test_the_first_detour_of_a_user_whose_region_is_told_moves_no_home() -> None:
+    router = two_regions()
+    for _ in range(2):
+        assert router.affinity.home("u") in (None, "westus")
+        router._learn_home("u", AMERICAN, "eastus", "left_home")
+    assert router.affinity.home("u") == "eastus"
+
+
+@pytest.mark.parametrize("reason", ["hedge_won", "fallback", "panic", "fastest", "cheapest_meeting_slo"])
+def test_an_answer_from_elsewhere_that_is_no_choice_against_home_leaves_it_where_it_was(reason: str) -> None:
+    router = two_regions()
+    for _ in range(5):
+        router._learn_home("u", AMERICAN, "eastus", reason)
+        assert router.affinity.home("u") == "westus"
+
+
+def test_a_user_whose_home_becomes_known_while_the_first_request_runs_is_at_home_there() -> None:
+    """The request was decided without it, so where it was answered is no detour."""
+    router = two_regions()
+    router.affinity.answered(Errand("u", None, None), Home("westus", 4, 0.0), router.clock.now())
+    router._learn_home("u", replace(SWEDE, home=None), "eastus", "fastest")
+    assert router.affinity.home("u", router.clock.now()) == "westus"
+    assert router.affinity.errands(9) == []
+
+
+def test_where_home_is_drained_the_second_request_finds_a_new_one() -> None:
+    router = two_regions()
+    router.affinity.settle("u", "westus")
+    router.view.obey({1: Override("west", "ops", router.clock.now() + 60, "drain")})
+    assert [answered(router, AMERICAN) for _ in range(5)] == ["eastus"] * 5
+    assert router.affinity.home("u") == "eastus"
+
+
+def test_who_is_at_home_in_a_region_that_the_fleet_has_no_more_finds_a_new_one_at_once() -> None:
+    router = two_regions()
+    router.affinity.settle("u", "mars")
+    home = answered(router, AMERICAN)
+    assert router.affinity.home("u") == home
+    assert {answered(router, AMERICAN) for _ in range(30)} == {home}
+
+
+@pytest.mark.parametrize(("caller", "target_s"), [("web", 0.45), ("another", 0.5)])
+def test_a_callers_own_last_mile_is_taken_off_its_users_targets_and_off_nobody_elses(
+    caller: str, target_s: float
+) -> None:
+    router = two_regions()
+    for _ in range(FEWEST):
+        router.last_mile.add("web", "westus", 0.05, router.clock.now())
+    ask = Ask(Demand(), target_s=0.5, home="westus")
+    asked = ChatRequest("r", "openai", {}, ask, Hints(), lambda: Conversation("", ()), caller=caller)
+    assert router.with_home(asked).ask.target_s == pytest.approx(target_s)

@@ -125,3 +125,25 @@ def test_the_settings_that_are_listed_are_those_that_are_read() -> None:
     environment = Watched()
     read(environment, FOLDER)
     assert environment.asked == set(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"ROUTER_KEYS": f"web:{DIGEST}"},
+        {"ROUTER_PROVIDER_KEYS": '{"acc": "another"}'},
+        {"ROUTER_FRONT_DOOR_ID": "another"},
+        {"ROUTER_STORE_CONNECTION": "another"},
+    ],
+)
+def test_every_secret_is_part_of_what_instances_sign_with(changed: dict[str, str]) -> None:
+    """So whoever lacks one of them cannot; and instances with the same settings, in whatever order, have the same."""
+    secrets = {
+        "ROUTER_KEYS": f"web:{DIGEST},batch:{OTHER}",
+        "ROUTER_PROVIDER_KEYS": '{"acc": "sk", "bcc": "sk2"}',
+        "ROUTER_FRONT_DOOR_ID": "fdid",
+        "ROUTER_STORE_CONNECTION": "secret",
+    }
+    ours = of(**secrets).shared_secret()
+    reordered = {"ROUTER_KEYS": f"batch:{OTHER},web:{DIGEST}", "ROUTER_PROVIDER_KEYS": '{"bcc": "sk2", "acc": "sk"}'}
+    assert of(**secrets | reordered).shared_secret() == ours != of(**secrets | changed).shared_secret()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
 
-from bench.routing.replay import LOGGED, WhatIf, as_logged, replayed, world_of
+from bench.routing.replay import LOGGED, WhatIf, as_logged, main, replayed, world_of
 from bench.routing.report import tables
 from bench.routing.samplelog import LoggedAttempt, LoggedRequest
 from routing.errors import ConfigurationError
 from routing.fleet import Fleet
 from routing.request import Demand, LatencyPriority
 from tests.unit import fleets
+from tests.unit.bench.test_routing_samplelog import line
 
+ROOT = Path(__file__).parents[3]
 ANY = Demand()
 
 
@@ -97,15 +102,83 @@ def test_what_came_in_one_piece_tells_no_time_to_a_first_token() -> None:
 def test_the_logs_own_hit_rate_stands_beside_the_simulated_ones() -> None:
     rows = log(slow_from=150.0)
     assert as_logged(rows).measures["hit"] == pytest.approx(0.75, abs=0.01)
-    text = tables([*replayed(rows, fleet(), ["slo"]), as_logged(rows)], ["slo", LOGGED], ["log"])
+    runs = [*replayed(rows, fleet(), ["slo", "c3"]), as_logged(rows)]
+    text = tables(runs, ["slo", "c3"], ["log"], aside=[LOGGED])
     assert f"| {LOGGED} | 75." in text
+    assert text.count(LOGGED) == 1, "what is drawn elsewhere compares with nothing of the log's"
 
 
 def test_a_deployment_that_the_fleet_does_not_have_is_named() -> None:
-    with pytest.raises(ConfigurationError, match="'c'"):
+    with pytest.raises(ConfigurationError, match="unknown: c; known are a, b"):
         WhatIf({"c": 60}).of(fleet())
 
 
 def test_an_empty_log_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="no request"):
         replayed([], fleet(), ["slo"])
+
+
+class TestCommand:
+    """Everything that a command names is known before its first table."""
+
+    @pytest.fixture
+    def samples(self, tmp_path: Path) -> Path:
+        """Of a router at the repository's own fleet."""
+        path = tmp_path / "samples.jsonl"
+        path.write_text(
+            "".join(json.dumps(line(at=1e9 + i, models=[], regions=[], pinned=None)) + "\n" for i in range(20))
+        )
+        return path
+
+    def test_the_example_of_the_documentation_runs(
+        self, samples: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(ROOT)
+        text = (ROOT / "docs" / "routing-quality.md").read_text()
+        commands = re.findall(r"^\.venv/bin/python -m bench\.routing\.replay samples\.jsonl (.*)$", text, re.MULTILINE)
+        assert len(commands) == 2
+        for command in commands:
+            assert main([str(samples), *command.split()]) == 0
+        out = capsys.readouterr().out
+        assert out.count("As it was") == 2
+        assert out.count("With the changes") == 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "fault"),
+        [
+            (["--policies", "slo,nope"], "unknown: nope; known are "),
+            (["--like", "nope"], "unknown: nope; known are "),
+            (["--limit", "nope=5"], "unknown: nope; known are "),
+            (["--fleet", "nowhere.json"], "nowhere.json: No such file"),
+        ],
+    )
+    def test_what_is_unknown_is_told_in_one_line(
+        self, samples: Path, arguments: list[str], fault: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main([str(samples), "--fleet", str(ROOT / "fleet.json"), *arguments]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.startswith(fault)
+        assert printed.err.count("\n") == 1
+
+    @pytest.mark.parametrize("text", ["a", "a=", "a=0", "a=many", "=5"])
+    def test_a_limit_that_is_none_is_refused(
+        self, samples: Path, text: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            main([str(samples), "--limit", text])
+        assert stopped.value.code == 2
+        assert f"argument --limit: '{text}': write ID=requests per minute" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"once upon a time\n", b""])
+    def test_a_log_that_is_none_is_told_in_one_line(
+        self, tmp_path: Path, content: bytes | None, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "log.jsonl"
+        if content is not None:
+            path.write_bytes(content)
+        assert main([str(path), "--fleet", str(ROOT / "fleet.json")]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert "log" in printed.err
+        assert printed.err.count("\n") == 1

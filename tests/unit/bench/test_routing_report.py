@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.routing.__main__ import main, names, periods
+from bench.routing import intervals
+from bench.routing.__main__ import main
+from bench.routing.arguments import names, periods
 from bench.routing.plot import dot_plot
 from bench.routing.report import details, mean, paired, tables
 from bench.routing.runs import Job, Run, world_of
 from routing.engine.periods import FLUSH_S, MERGE_S, PULL_S
+from routing.errors import ConfigurationError
 
 
 def runs() -> list[Run]:
@@ -55,9 +58,23 @@ def test_one_seed_has_no_interval_however_many_its_scenarios() -> None:
 
 def test_the_table_holds_hit_rates_differences_and_regret() -> None:
     text = tables(runs(), ["slo", "c3", "state_oracle"], ["base", "heavy"])
-    assert "| slo | 91.5 | 81.5 | **86.5** | 7.5 |  |" in text
-    assert "| c3 | 81.5 | 73.5 | **77.5** | 16.5 |  |" in text
+    assert "| slo | 91.5 | 81.5 | **86.5** | 7.5 |\n" in text
+    assert "| c3 | 81.5 | 73.5 | **77.5** | 16.5 |\n" in text
     assert "| c3 | -10.0 ± 0.0 | -8.0 ± 0.0 | **-9.0 ± 0.0** |" in text
+
+
+def test_there_is_a_column_for_an_oracle_only_where_it_was_run() -> None:
+    both = [*runs(), *(Run("base", seed, "clairvoyant", {"hit": 0.99}) for seed in (1, 2))]
+    with_both = tables(both, ["slo", "state_oracle", "clairvoyant"], ["base"])
+    assert "| mean | under the state oracle | under the clairvoyant |" in with_both
+    assert "under the clairvoyant" not in tables(runs(), ["slo", "state_oracle"], ["base"])
+    assert "under" not in tables(runs(), ["slo", "c3"], ["base"])
+
+
+def test_what_stands_aside_is_among_the_hit_rates_alone() -> None:
+    text = tables(runs(), ["slo"], ["base"], aside=["c3"])
+    assert text.count("| c3 |") == 1
+    assert "against slo" not in text
 
 
 def test_details_have_a_table_of_costs_for_each_scenario() -> None:
@@ -73,7 +90,7 @@ def test_the_plot_is_an_svg_with_a_dot_for_each_policy_in_each_row() -> None:
 
 
 def test_an_unknown_name_is_told_with_the_known_ones() -> None:
-    with pytest.raises(SystemExit, match="unknown: nope; known are a, b"):
+    with pytest.raises(ConfigurationError, match="unknown: nope; known are a, b"):
         names("a,nope", ["a", "b"])
 
 
@@ -104,6 +121,57 @@ def test_periods_that_are_none_are_refused(text: str, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         main(["--periods", text], environment={})
     assert f"'{text}': write product, or three numbers of seconds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--seeds", "0"], "argument --seeds: '0'"),
+        (["--seeds", "-1"], "argument --seeds: '-1'"),
+        (["--processes", "0"], "argument --processes: '0'"),
+        (["--share", "5"], "argument --share: '5'"),
+        (["--share", "0"], "argument --share: '0'"),
+        (["--share", "nan"], "argument --share: 'nan'"),
+        (["--share", "all"], "argument --share: 'all'"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused_by_name(
+    arguments: list[str], fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments, environment={})
+    assert stopped.value.code == 2
+    assert fault in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--policies", "slo,nope"], ["--scenarios", "nope"], ["--without", "nope"]])
+def test_an_unknown_name_ends_the_command_with_one_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments, environment={}) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("unknown: nope; known are ")
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+def test_the_intervals_command_tells_its_use_and_refuses_unknown_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        intervals.main(["--help"], environment={})
+    assert stopped.value.code == 0
+    assert "scenarios" in capsys.readouterr().out
+    assert intervals.main(["base", "validate"], environment={}) == 2
+    assert capsys.readouterr().err.startswith("unknown: validate; known are light, ")
+
+
+def test_a_folder_of_traces_that_is_none_is_told_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = {"TRACES": str(tmp_path / "nowhere")}
+    assert main([], environment) == intervals.main([], environment) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == second
+    assert first.startswith(f"TRACES={tmp_path}/nowhere lacks openrouter_endpoints.csv.gz, ")
 
 
 def test_a_command_that_was_interrupted_goes_on_with_the_runs_that_are_missing(

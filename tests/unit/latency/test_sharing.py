@@ -9,7 +9,7 @@ import pytest
 
 from routing.latency.sketch import Sketch
 from routing.latency.sums import ANSWERS, FAILURES, PACE_N, SENT, N
-from routing.latency.tracker import LatencyTracker
+from routing.latency.tracker import MOST_UNMERGED, LatencyTracker
 from routing.outcome import LatencyMeasurement
 from tests.unit.fleets import equal
 
@@ -140,6 +140,41 @@ def test_everything_unmerged_survives_several_pulls() -> None:
     for _ in range(3):
         me.pull()
         assert me.count == pytest.approx(2.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("held", range(1, 2 * MOST_UNMERGED))
+def test_own_samples_count_once_whichever_of_many_small_flushes_a_profile_holds(held: int) -> None:
+    """Instances that are many merge and pull rarely, while one that learns of a single deployment flushes often."""
+    me, flushes = instances(1)[0], 2 * MOST_UNMERGED
+    for n in range(1, flushes + 1):
+        me.learn()
+        me.flush()
+        if n == held:
+            me.merge()
+    me.pull()
+    assert me.count == pytest.approx(flushes, rel=1e-3)
+
+
+def test_what_waits_for_a_merge_takes_bounded_memory_and_none_of_it_is_lost() -> None:
+    me = instances(1)[0]
+    for n in range(20 * MOST_UNMERGED):
+        me.learn()
+        if n % 3:
+            me.tracker.failed(1, me.now, rate_limited=False)
+        me.flush()
+        assert sum(len(news) for _, news in me.tracker._unmerged) <= MOST_UNMERGED * 2
+    me.pull()
+    assert me.count == pytest.approx(20 * MOST_UNMERGED, rel=1e-3)
+
+
+def test_a_flush_of_some_deployments_leaves_the_news_of_others_for_the_next() -> None:
+    me = instances(1)[0].tracker
+    me.failed(0, 1.0, rate_limited=False)
+    me.failed(1, 1.0, rate_limited=False)
+    assert list(me.flush(1.0, [1])) == [1]
+    assert set(me.news) == {0}
+    me.pull({}, 1.0, 1.0)
+    assert [sketch.sums.values[FAILURES] for sketch in me.known] == [1.0, 0.0]
 
 
 def test_profiles_are_read_and_never_changed_by_a_pull() -> None:

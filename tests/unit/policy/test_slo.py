@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 from statistics import NormalDist
 
@@ -385,10 +386,21 @@ def test_a_user_leaves_home_when_staying_misses_the_target() -> None:
     assert choice.reason == "left_home"
 
 
-@pytest.mark.parametrize("home", [None, "swedencentral"])
-def test_without_a_candidate_at_home_the_choice_is_as_for_anybody(home: str | None) -> None:
-    choice = POLICY.choose(homes(450.0, 450.0), ask(home=home), (0, 1), 3.0, NOW, Random(1), False)
-    assert choice.reason not in ("sticky", "left_home")
+def test_without_a_candidate_at_home_the_choice_is_as_for_anybody_and_is_told_from_it() -> None:
+    seen = homes(450.0, 450.0)
+    for seed in range(20):
+        anybodys, mine = (
+            POLICY.choose(seen, ask(home=home), (0, 1), 3.0, NOW, Random(seed), False)
+            for home in (None, "swedencentral")
+        )
+        assert anybodys.reason in ("fastest", "balanced", "explore")
+        assert mine == replace(anybodys, reason="home_out")
+
+
+@pytest.mark.parametrize("asked", [ask(home="nowhere", client_retry=True), ask(home="nowhere", cheapest=True)])
+def test_who_does_not_want_to_stay_at_home_is_not_told_that_it_is_out(asked: Ask) -> None:
+    choice = POLICY.choose(homes(450.0, 450.0), asked, (0, 1), 3.0, NOW, Random(1), False)
+    assert choice.reason != "home_out"
 
 
 def test_a_clients_own_retry_is_not_kept_at_home() -> None:

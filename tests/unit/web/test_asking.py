@@ -57,6 +57,9 @@ def ask(headers: Mapping[str, str] | None = None, **body: Any) -> Ask:
         ({"model": "m", "models": ["small"]}, ("m", "small"), ("spare", "m")),
         ({"model": "m", "models": ["chat-fast"]}, ("m", "small"), ("spare",)),
         ({"model": "m", "models": ["auto"]}, (), ("spare",)),
+        ({"model": "auto", "models": ["small", "m"]}, ("small", "m"), ("spare", "m")),
+        ({"model": "auto:fast", "models": ["m"]}, ("m",), ("spare",)),
+        ({"model": "auto", "models": ["auto"]}, (), ()),
         ({"model": None, "models": ["small:nitro", "m"]}, ("small", "m"), ("spare", "m")),
     ],
 )

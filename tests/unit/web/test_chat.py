@@ -24,7 +24,7 @@ from routing.outcome import Signals
 from routing.ports import Override, Piece
 from routing.settings import Settings
 from routing.store.memory import MemoryStore
-from routing.web import chat, heading
+from routing.web import chat, heading, wire
 from routing.web.auth import Keys
 from routing.web.chat import ChatResponse
 from routing.web.edge import Edge
@@ -91,8 +91,10 @@ class Call:
         self._parts = [self._body[at : at + size] for at in range(0, len(self._body), size)]
         self._headers = [(b"authorization", f"Bearer {key}".encode())]
         self.read: list[Message] = []
+        self._received = 0
         self.stops: Callable[[Message], bool] = lambda _: False  # at which message it stops reading
         self.waits: Callable[[], None] = lambda: None  # what happens before each part
+        self.leaves_after = self.pauses_after = -1  # so many parts
 
     async def run(self) -> None:
         """The whole exchange."""
@@ -114,8 +116,11 @@ class Call:
 
     async def _receive(self) -> Message:
         self.waits()
-        if not self._parts:
+        if self._received == self.leaves_after:
+            return {"type": "http.disconnect"}
+        if not self._parts or self._received == self.pauses_after:
             await asyncio.Event().wait()
+        self._received += 1
         return {"type": "http.request", "body": self._parts.pop(0), "more_body": bool(self._parts)}
 
     async def _send(self, message: Message) -> None:
@@ -249,6 +254,28 @@ async def test_what_is_refused_before_routing_is_counted(changes: dict[str, Any]
     await call.run()
     assert requests(edge) == [counted]
     assert f'"{call.status}"' in counted
+    assert is_free(edge)
+
+
+async def test_a_caller_who_leaves_within_its_request_is_told_nothing_and_counted_as_such() -> None:
+    edge = edge_of(Model(WORD, END))
+    call = Call(edge, parts=3)
+    call.leaves_after = 2
+    await call.run()
+    assert call.read == []
+    assert requests(edge) == ['{status="499",outcome="caller_left"} 1']
+    assert is_free(edge)
+
+
+async def test_a_request_that_stops_coming_is_refused_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "PART_S", 0.0)
+    edge = edge_of(Model(WORD, END))
+    call = Call(edge, parts=3)
+    call.pauses_after = 2
+    await call.run()
+    assert (call.status, json.loads(call.body)["error"]["code"]) == (408, "upload_timeout")
+    assert call.header("x-should-retry") == "false"
+    assert requests(edge) == ['{status="408",outcome="upload_timeout"} 1']
     assert is_free(edge)
 
 

@@ -164,7 +164,9 @@ def test_a_bad_header_is_refused_and_named(header: str, value: str) -> None:
 
 @pytest.mark.parametrize("header", ["x-router-prioritty", "x-router-", "x-router-require", "x-router-deployment"])
 def test_a_header_of_ours_that_there_is_none_is_refused(header: str) -> None:
-    assert refused({header: "1"}).param == header
+    error = refused({header: "1"})
+    assert error.param == header
+    assert all(there in error.message for there in HEADERS), "and those that there are are named"
 
 
 def test_other_headers_are_not_ours() -> None:

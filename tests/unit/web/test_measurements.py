@@ -12,19 +12,21 @@ from routing.latency.last_mile import FEWEST, LastMile
 from routing.web import measurements
 from routing.web.auth import Keys
 from routing.web.measurements import BURST, LIVES_S, PER_S, Measurements
+from routing.web.receipt import Receipt, sign
 
+REGIONS = "eastus", "swedencentral", "westus"
 KEYS = {"a" * 64: "web", "b" * 64: "another"}
 
 
 class Desk:
     """Measurements of one instance, with a clock that is set by hand."""
 
-    def __init__(self, origin: str = "eastus", keys: dict[str, str] = KEYS) -> None:
+    def __init__(self, origin: str = "eastus", keys: dict[str, str] = KEYS, secret: bytes = b"shared") -> None:
         self.now = 100.0
-        self.taken = Measurements(Keys(keys), origin, LastMile(), lambda: self.now)
+        self.taken = Measurements(Keys(keys), secret, origin, REGIONS, LastMile(), lambda: self.now)
 
-    def receipt(self, request_id: str = "r", caller: str = "web") -> str:
-        return self.taken.receipt(caller, request_id, "swedencentral", 500.0).decode()
+    def receipt(self, request_id: str = "r", caller: str = "web", region: str = "swedencentral") -> str:
+        return self.taken.receipt(caller, request_id, region, 500.0).decode()
 
     def report(self, receipt: str, caller: str = "web", **body: Any) -> dict[str, Any]:
         return self.taken.report(caller, json.dumps({"receipt": receipt, "ttft_ms": 580.0} | body).encode())
@@ -35,7 +37,8 @@ def test_the_difference_to_what_the_router_saw_is_the_last_mile() -> None:
     for n in range(FEWEST):
         told = desk.report(desk.receipt(f"r{n}"), total_ms=2_000)
         assert told == {"object": "router.measurement", "request_id": f"r{n}", "recorded": True, "reason": None}
-    assert desk.taken.last_mile.of("swedencentral") == pytest.approx(0.08)
+    assert desk.taken.last_mile.known("web", desk.now) == {"swedencentral": 80.0}
+    assert desk.taken.last_mile.known("another", desk.now) == {}
     assert desk.taken.counts == {"recorded": FEWEST}
 
 
@@ -79,8 +82,8 @@ def test_less_than_the_router_took_and_far_too_much_are_not_believed(ttft_ms: fl
 
 @pytest.mark.parametrize(
     ("issuer", "caller"),
-    [(Desk(), "another"), (Desk(keys={"c" * 64: "web"}), "web")],
-    ids=["another caller's", "signed where the caller has another key"],
+    [(Desk(), "another"), (Desk(keys={"c" * 64: "web"}), "web"), (Desk(secret=b"other"), "web")],
+    ids=["another caller's", "signed where the caller has another key", "another app's"],
 )
 def test_a_receipt_that_is_not_the_callers_is_a_400(issuer: Desk, caller: str) -> None:
     desk = Desk()
@@ -88,7 +91,24 @@ def test_a_receipt_that_is_not_the_callers_is_a_400(issuer: Desk, caller: str) -
         desk.report(issuer.receipt(), caller=caller)
     assert error.value.param == "receipt"
     assert desk.taken.counts == {"invalid_receipt": 1}
-    assert desk.taken.last_mile.known() == {}
+    assert desk.taken.last_mile.known(caller, desk.now) == {}
+
+
+def test_a_caller_cannot_sign_a_receipt_with_what_it_knows_of_itself() -> None:
+    desk = Desk()
+    made_up = Receipt("r", "eastus", "westus", 0.1, desk.now)
+    with pytest.raises(RequestError):
+        desk.report(sign(made_up, Keys(KEYS).secret("web")).decode())
+    assert desk.taken.counts == {"invalid_receipt": 1}
+
+
+def test_a_region_that_is_not_in_the_fleet_is_not_recorded_and_takes_no_memory() -> None:
+    desk = Desk()
+    for n in range(3):
+        told = desk.report(desk.receipt(f"r{n}", region="atlantis"))
+        assert (told["recorded"], told["reason"]) == (False, "there is no region 'atlantis' in the fleet")
+    assert desk.taken.counts == {"unknown_region": 3}
+    assert not desk.taken.last_mile._ways
 
 
 @pytest.mark.parametrize(

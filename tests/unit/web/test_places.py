@@ -30,7 +30,11 @@ from routing.web.places import COUNTRIES, NAMES, geography, of_country
         ("SE", "eu"),
         ("se", "eu"),
         ("IN", "asia"),
-        ("Pune IN", "asia"),
+        ("de", "eu"),
+        (" ME ", "eu"),
+        ("Pune, India", "asia"),
+        ("Berlin, DE", "eu"),
+        ("Paris FR", "eu"),
         ("Stockholm in winter", "eu"),
         ("near Rio de Janeiro, Brazil", "us"),
         ("Brno, Czech Republic", "eu"),
@@ -46,7 +50,23 @@ def test_known_places(text: str, place: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", ",,,", "Atlantis", "12345", "at the beach", "Rio de Janeiro", "东京", "\0", "newyork", "Portland, ME"],
+    [
+        "",
+        " ",
+        ",,,",
+        "Atlantis",
+        "12345",
+        "at the beach",
+        "Rio de Janeiro",
+        "东京",
+        "\0",
+        "newyork",
+        "Portland, ME",
+        "Wilmington, DE",
+        "Indianapolis, IN",
+        "Indianapolis IN",
+        "Richmond, VA",
+    ],
 )
 def test_what_is_not_known_is_no_hint(text: str) -> None:
     assert geography(text) is None

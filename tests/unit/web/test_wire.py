@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from starlette.types import Receive
 
-from routing.errors import Overloaded, RequestError, RequestTooLarge
+from routing.engine.exchange import CallerLeft
+from routing.errors import Overloaded, RequestTooLarge, RouterError
 from routing.web import wire
-from routing.web.wire import Bodies
+from routing.web.wire import Bodies, UploadTimeout
 from tests.harness.eventually import eventually
 
 LIMIT, ALL = 100, 250
@@ -81,11 +82,11 @@ async def test_bodies_that_are_still_coming_in_count(bodies: Bodies) -> None:
 
 @pytest.mark.parametrize(
     ("messages", "refused"),
-    [((part(60), part(60)), RequestTooLarge), ((part(60), LEFT), RequestError)],
+    [((part(60), part(60)), RequestTooLarge), ((part(60), LEFT), CallerLeft)],
     ids=["too-large", "caller-left"],
 )
 async def test_a_body_that_fails_gives_back_what_it_held(
-    bodies: Bodies, messages: tuple[dict[str, Any], ...], refused: type[RequestError]
+    bodies: Bodies, messages: tuple[dict[str, Any], ...], refused: type[RouterError]
 ) -> None:
     for _ in range(5):
         with pytest.raises(refused):
@@ -98,11 +99,51 @@ async def test_a_refused_body_is_not_kept_by_its_error(bodies: Bodies) -> None:
     with pytest.raises(RequestTooLarge) as raised:
         await read(bodies, Upload(part(60), part(60)).receive)
     bodies_kept = [entry.locals["body"] for entry in raised.traceback if "body" in entry.locals]
-    assert bodies_kept == [b""]
+    assert bodies_kept == [b"", b""]
 
 
 async def test_a_body_that_is_declared_too_large_is_not_read(bodies: Bodies) -> None:
     unread: Callable[[], Any] = Upload().receive
     with pytest.raises(RequestTooLarge):
         await read(bodies, unread, content_length=str(LIMIT + 1))
+    await _all_is_free(bodies)
+
+
+async def test_a_body_that_falls_silent_is_given_up_and_gives_back_what_it_held(
+    bodies: Bodies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "PART_S", 0.0)
+    for upload in (Upload(), Upload(part(60)), Upload(part(30), part(30))):
+        with pytest.raises(UploadTimeout) as refused:
+            await read(bodies, upload.receive)
+        assert refused.value.status == 408
+        assert upload.pauses
+    await _all_is_free(bodies)
+
+
+class Slowly:
+    """Receives part after part, and the loop's time moves by most of the longest pause before each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *parts: dict[str, Any]) -> None:
+        loop = asyncio.get_running_loop()
+        self._real, self._passed, self._upload = loop.time, 0.0, Upload(*parts)
+        monkeypatch.setattr(loop, "time", lambda: self._real() + self._passed)
+
+    async def receive(self) -> dict[str, Any]:
+        self._passed += 0.8 * wire.PART_S
+        await asyncio.sleep(0)
+        return await self._upload.receive()
+
+
+async def test_a_body_may_pause_between_any_two_of_its_parts(bodies: Bodies, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowly = Slowly(monkeypatch, part(10), part(10), part(10), part(10, more=False))
+    assert len(await read(bodies, slowly.receive)) == 40
+    bodies.release(40)
+    await _all_is_free(bodies)
+
+
+async def test_a_body_that_trickles_is_given_up(bodies: Bodies, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowly = Slowly(monkeypatch, *[part(1)] * 50, part(1, more=False))
+    with pytest.raises(UploadTimeout):
+        await read(bodies, slowly.receive)
     await _all_is_free(bodies)
