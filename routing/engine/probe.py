@@ -30,10 +30,9 @@ async def probe(sync: Sync) -> list[str]:
     """Measure the deployments that have gone unmeasured longest, side by side; returns their ids.
 
     The timer may run on an instance of its own, which sees no traffic, and on two at once: what others know is taken
-    first, unless that was done within the last half a minute, a lease keeps a deployment from being probed twice in a
-    window, and what was seen is flushed at once.
+    first, a lease keeps a deployment from being probed twice in a window, and what was seen is flushed at once.
     """
-    await sync.pulling.beat()
+    await sync.catch_up()
     router = sync.router
     granted = await _granted(sync)
     probes = [_measure(router, d, router.rng.uniform(0, SPREAD_S)) for d in granted]

@@ -184,6 +184,11 @@ class Sync:
         finally:
             self._tell_age()
 
+    async def catch_up(self) -> None:
+        """Take the news at once, however idle this instance is."""
+        self._pulled_at = 0.0
+        await self.pulling.beat()
+
     async def obey(self) -> None:
         """Take the orders of operators. Those that are known hold until they expire."""
         async with self._asking:

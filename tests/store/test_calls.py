@@ -154,6 +154,21 @@ def test_an_instance_that_nobody_asks_reads_seldom_until_somebody_does() -> None
     run(main())
 
 
+def test_whoever_is_about_to_probe_takes_the_news_at_once() -> None:
+    """The timer's instance may be idle, and what others have measured since must not be measured again."""
+
+    async def main() -> None:
+        async with serving() as (me, tables):
+            await asyncio.sleep(LIVE_S + IDLE_PULL_S)
+            tables.calls.clear()
+            await me.sync.pulling.beat()
+            assert tables.calls[keys.PROFILES, "scan"] == 0, "idle, and it has pulled within half a minute"
+            await me.sync.catch_up()
+            assert tables.calls[keys.PROFILES, "scan"] == 1
+
+    run(main())
+
+
 def test_an_instance_that_merges_reads_as_often_as_one_that_serves() -> None:
     """Its merges are as rare as the instances that it has read of are many."""
 

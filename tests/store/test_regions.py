@@ -74,7 +74,9 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str
     """(first port, key, connection string of the store)."""
     port = _free_ports(5) + 1
     errors = tmp_path_factory.mktemp("regions") / "errors"
-    with Program("local.run", "--port", str(port), "--regions", "3", errors=errors) as program:
+    probes_off = {"AzureWebJobs.probe.Disabled": "true"}  # they would measure what a test expects to be unmeasured
+    arguments = "--port", str(port), "--regions", "3"
+    with Program("local.run", *arguments, errors=errors, environment=probes_off) as program:
         key, store = program.line("key "), program.line("store ")
         program.line("from openai")
         yield port, key, store
