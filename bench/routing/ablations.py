@@ -97,7 +97,10 @@ PARTS = {
     "learnt_pace": Part("pace stays at its prior", [(LatencyTracker, "_learn_pace", _nothing)]),
     "learnt_spread": Part("spread stays at its prior", [(tracker, "PRIOR_SPREAD", AS_GOOD_AS_INFINITE)]),
     "failing": Part("no share of failures in the probability", [(tracker, "PRIOR_FAILING", math.inf)]),
-    "silence": Part("a silent call that is dropped tells nothing", [(LatencyTracker, "silent", _nothing)]),
+    "silence": Part(
+        "a silent call that is dropped tells nothing",
+        [(LatencyTracker, told, _nothing) for told in ("silent", "silent_whole")],
+    ),
     "prompt_factor": Part(
         "prompts of any length wait alike", [(m, "prompt_log", lambda _tokens: 0.0) for m in (slo, tracker)]
     ),

@@ -1,5 +1,6 @@
 """One request's life, decided without I/O."""
 
+from routing.plan.attempt import Attempt
 from routing.plan.moves import (
     FEWEST_EVENTS,
     PACE_EVENTS,
@@ -18,7 +19,7 @@ from routing.plan.moves import (
     Tick,
     WakeAt,
 )
-from routing.plan.plan import Attempt, Plan
+from routing.plan.plan import Plan
 
 __all__ = [
     "FEWEST_EVENTS",

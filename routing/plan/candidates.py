@@ -13,13 +13,17 @@ UNSURE = 0.8  # our token estimate may be a quarter too high: a context window i
 
 
 class Candidates:
-    """The candidates of one request. `tried` and `smallest_window` are the plan's to change as attempts fail."""
+    """The candidates of one request. `tried` is the plan's to change as attempts are made."""
 
     def __init__(self, view: View, ask: Ask) -> None:
         self._view, self._ask = view, ask
         self.eligible = view.eligibility.of(ask.demand)
         self.tried: set[int] = set()
-        self.smallest_window = 0  # a model that refused the prompt had this window: only larger ones may try
+        self._smallest_window = 0  # a model that refused the prompt had this window: only larger ones may try
+
+    def too_long_for(self, d: int) -> None:
+        """The model of deployment d has refused the prompt for its length."""
+        self._smallest_window = max(self._smallest_window, self._view.context_window[d])
 
     def ready(self, now: float) -> tuple[Sequence[int], bool]:
         """Deployments that may be sent to now, and whether health had to be ignored to find any (panic routing)."""
@@ -42,7 +46,7 @@ class Candidates:
     def _all_usable(self) -> bool:
         """Whether there is no reason to look at each: the usual case, and worth a fifth of a first step's time."""
         ask, view = self._ask, self._view
-        special = self.tried or view.orders or self.smallest_window or ask.max_cost_usd is not None
+        special = self.tried or view.orders or self._smallest_window or ask.max_cost_usd is not None
         return not special and UNSURE * ask.tokens_in <= view.least_window
 
     def usable(self) -> list[int]:
@@ -88,7 +92,7 @@ class Candidates:
         if order is not None and order.state == "disable":
             return "disable"
         window = view.context_window[d]
-        if window <= self.smallest_window or UNSURE * ask.tokens_in > window:
+        if window <= self._smallest_window or UNSURE * ask.tokens_in > window:
             return "context_window"
         if ask.max_cost_usd is not None and view.cost_usd(ask, d) > ask.max_cost_usd:
             return "price"

@@ -7,18 +7,16 @@
 
 The engine drives it with asyncio and real providers, the simulator with an event queue in virtual time, tests by hand.
 Nothing else decides. It holds no clock and no randomness: `now` (seconds) and `rng` are the caller's. It alone takes
-and closes leases and tells the tracker what happened, so both are right however a request ends.
+and closes leases, and through its lessons tells what happened, so both are right however a request ends.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from random import Random
 
 from routing.errors import (
-    AdapterFault,
     AttemptError,
     AttemptTimedOut,
     ConnectFailed,
@@ -28,13 +26,12 @@ from routing.errors import (
     RequestRejected,
     RouterError,
 )
-from routing.load.slots import Lease
-from routing.outcome import AttemptRecord, LatencyMeasurement, Verdict
+from routing.outcome import AttemptRecord, Verdict
 from routing.plan import endings
+from routing.plan.attempt import Attempt
 from routing.plan.candidates import Candidates
+from routing.plan.lessons import Lessons
 from routing.plan.moves import (
-    FEWEST_EVENTS,
-    PACE_EVENTS,
     Action,
     Cancel,
     ClientGone,
@@ -52,35 +49,13 @@ from routing.plan.moves import (
 )
 from routing.policy.seam import Choice, Policy, Score
 from routing.policy.view import View
-from routing.ports import Way
 from routing.request import Ask, LatencyPriority
 
 MAX_TRIES = 3  # upstream calls of one request, hedges aside
-OURS = ConnectFailed, Misconfigured, AdapterFault  # failures that say nothing of the deployment to other regions
-LATE_CONNECT_S = 0.5  # a call that is dropped while it still connects has failed to, if it had so long: a lost packet
 NO_TARGET_PATIENCE = (
     2.0  # without a target of the caller's, a hedge is for the tail: twice the target set for the choice
 )
 CEILING_S = 200.0  # to the first content, whatever the caller allows: the platform cuts a silent request at 230 s
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One upstream call."""
-
-    number: int
-    deployment: int
-    sent_at: float
-    give_up_at: float
-    hedge: bool
-    lease: Lease
-    score: Score  # what was predicted of it
-    paid: float = 0.0  # what the failover purse gave for it
-    way: Way = field(default_factory=Way)
-    first_at: float | None = None
-    ended_at: float | None = None
-    verdict: Verdict | None = None
-    error: AttemptError | None = None
 
 
 class Plan:
@@ -99,6 +74,7 @@ class Plan:
         self._hedge_at: float | None = None
         self._hedge_until = math.inf
         self.candidates = Candidates(view, ask)
+        self._lessons = Lessons(ask, view, rng, policy.cool_down_s)
 
     # ------------------------------------------------------------------ events
     def on(self, event: Event, now: float) -> list[Action]:  # noqa: PLR0911  # one return for each kind of event
@@ -107,10 +83,10 @@ class Plan:
             return []
         match event:
             case FirstContent(number):
-                self._signals(self.attempts[number].deployment, event, now)
+                self._lessons.signals(self.attempts[number], event, now)
                 return self._first_content(self.attempts[number], now)
             case Progress(number, pace):
-                self.view.tracker.pace(self.attempts[number].deployment, now, pace)
+                self._lessons.pace(self.attempts[number], pace, now)
                 return []
             case Ended(number):
                 return self._ended(self.attempts[number], event, now)
@@ -128,24 +104,15 @@ class Plan:
         self.view.failovers.pay_in()
         return self._send(now, after=None)
 
-    def _signals(self, d: int, seen: FirstContent, now: float) -> None:
-        if seen.network_s is not None:
-            self.view.tracker.saw_network(d, now, seen.network_s)
-        if seen.utilisation is not None:
-            self.view.quota.saw(d, now, seen.utilisation)
-
     def _first_content(self, attempt: Attempt, now: float) -> list[Action]:
         if attempt.verdict is not None or self.committed is not None:
             return []
         self.committed, attempt.first_at = attempt, now
-        self.view.health.answers(attempt.deployment, now)
-        self.view.failovers.refund(attempt.paid)
+        self._lessons.first_content(attempt, now)
         if attempt.hedge:
             self.reason = "hedge_won"
-        if self.ask.streamed:
-            self.view.tracker.first_content(attempt.deployment, now, now - attempt.sent_at, self.ask.tokens_in)
         actions: list[Action] = [Commit(attempt.number)]
-        actions += [self._close(other, now, Verdict.IGNORED) for other in self._open_attempts() if other is not attempt]
+        actions += [self._drop(other, now) for other in self._open_attempts() if other is not attempt]
         if self._deadline_at < math.inf:
             actions.append(WakeAt(self._deadline_at))
         return actions
@@ -153,30 +120,18 @@ class Plan:
     def _ended(self, attempt: Attempt, ended: Ended, now: float) -> list[Action]:
         if attempt is not self.committed:
             return []
-        measurement, events = ended.measurement, ended.events
-        tracker, d = self.view.tracker, attempt.deployment
-        self.view.health.succeeded(d)
-        if not self.ask.streamed:
-            tracker.whole(d, now, measurement.total_ms / 1000, self.ask.tokens_in, measurement.tokens_generated)
-        elif ended.counted:
-            tracker.saw_tokens(d, measurement.tokens_generated, events)
-            self._pace_of_few(attempt, measurement, events, now)
-        tracker.answered(d, now, measurement)
-        self._record_end(attempt, now, Verdict.SUCCESS)
+        self._lessons.ended(attempt, ended, now)
+        attempt.end(now, Verdict.SUCCESS)
         self.over = True
         return []
-
-    def _pace_of_few(self, attempt: Attempt, measurement: LatencyMeasurement, events: int, now: float) -> None:
-        """A stream of many tokens in few events has shown its pace, too, once their number is known."""
-        many = measurement.tokens_generated >= PACE_EVENTS and FEWEST_EVENTS <= events < PACE_EVENTS
-        if many and measurement.generation_ms > 0:
-            self.view.tracker.pace(attempt.deployment, now, measurement.generation_ms / 1000 / (events - 1))
 
     def _failed(self, attempt: Attempt, error: AttemptError, now: float) -> list[Action]:
         if attempt.verdict is not None:
             return []
         attempt.error = error
-        self._blame(attempt, error, now)
+        attempt.end(now, self._lessons.failed(attempt, error, now))
+        if isinstance(error, ContextTooLong):
+            self.candidates.too_long_for(attempt.deployment)
         if self.committed is attempt:
             return self._finish(now, [GiveUp(error)])
         if isinstance(error, RequestRejected):
@@ -198,7 +153,7 @@ class Plan:
         for attempt in self._open_attempts():
             if now >= attempt.give_up_at and self._another_try(attempt, now):
                 actions.append(Cancel(attempt.number))
-                self._silent(attempt, now)
+                self._lessons.silent(attempt, now)
                 actions += self._failed(attempt, _too_slow(attempt), now)
         if not self.over and self._hedge_at is not None and now >= self._hedge_at:
             self._hedge_at = None
@@ -311,63 +266,14 @@ class Plan:
     # ------------------------------------------------------------------ endings
     def _finish(self, now: float, actions: list[Action]) -> list[Action]:
         """Nothing more is wanted: every open attempt is dropped, every lease closed."""
-        cancels: list[Action] = [self._close(a, now, Verdict.IGNORED) for a in self._open_attempts()]
+        cancels: list[Action] = [self._drop(a, now) for a in self._open_attempts()]
         self.over = True
         return actions + cancels  # the reason first, so that it is what a reader of a dropped call sees
 
-    def _close(self, attempt: Attempt, now: float, verdict: Verdict) -> Action:
-        if attempt.first_at is None:
-            self._silent(attempt, now)
-        if attempt.way.connecting and now - attempt.sent_at >= LATE_CONNECT_S:
-            self.view.tracker.failed(attempt.deployment, now, rate_limited=False, own=True)
-        self._record_end(attempt, now, verdict)
+    def _drop(self, attempt: Attempt, now: float) -> Action:
+        self._lessons.dropped(attempt, now)
+        attempt.end(now, Verdict.IGNORED)
         return Cancel(attempt.number)
-
-    def _silent(self, attempt: Attempt, now: float) -> None:
-        """Learn from an attempt that is dropped before any content. An answer that comes whole may be silent for long,
-        and nothing but its length: it takes a run of silences to blame a deployment for them. One that was never
-        connected to has not been asked."""
-        if attempt.way.connecting:
-            return
-        d, age, tokens_in, tracker = attempt.deployment, now - attempt.sent_at, self.ask.tokens_in, self.view.tracker
-        if self.ask.streamed:
-            tracker.silent(d, now, age, tokens_in)
-            return
-        length = self.ask.expected_tokens, self.ask.length_spread
-        hangs = self.view.health.silent(d, tracker.answered_by(d, age, tokens_in, *length))
-        tracker.silent_whole(d, now, age, tokens_in, *length, hangs)
-        if hangs:
-            self.view.health.failed(d, now, self.rng)
-
-    @staticmethod
-    def _record_end(attempt: Attempt, now: float, verdict: Verdict) -> None:
-        attempt.lease.close()
-        attempt.ended_at, attempt.verdict = now, verdict
-
-    def _blame(self, attempt: Attempt, error: AttemptError, now: float) -> None:
-        """Close a failed attempt and tell health and tracker whose fault it was."""
-        d, health, tracker = attempt.deployment, self.view.health, self.view.tracker
-        match error:
-            case RequestRejected() | ContextTooLong():
-                self._record_end(attempt, now, Verdict.IGNORED)
-                self.view.failovers.refund(attempt.paid)  # the request's fault: it must not use up others' failovers
-                if isinstance(error, ContextTooLong):
-                    self.candidates.smallest_window = max(self.candidates.smallest_window, self.view.context_window[d])
-                return
-            case AttemptTimedOut() if attempt.first_at is None and health.outlived(d, attempt.sent_at):
-                # It has answered since. To count it all the same costs 0.3 points where news are old
-                self._record_end(attempt, now, Verdict.DROPPED)
-                return
-            case RateLimited(retry_after_s=hint):
-                health.rate_limited(d, now, hint, self.rng, self.policy.cool_down_s)
-            case Misconfigured():
-                health.misconfigured(d, now)
-            case AdapterFault():
-                pass  # others of its requests may well be answered
-            case _:
-                health.failed(d, now, self.rng)
-        tracker.failed(d, now, isinstance(error, RateLimited), isinstance(error, OURS))
-        self._record_end(attempt, now, Verdict.DROPPED)
 
     def _final_error(self, now: float) -> RouterError:
         errors = [a.error for a in self.attempts if a.error is not None]
@@ -398,17 +304,8 @@ class Plan:
     # ------------------------------------------------------------------ for the record
     def records(self) -> list[AttemptRecord]:
         """What was tried, times in ms after the request's arrival."""
-        return [
-            AttemptRecord(
-                deployment=self.view.fleet.deployments[a.deployment].id,
-                verdict=a.verdict or Verdict.IGNORED,
-                hedge=a.hedge,
-                sent_ms=1000 * (a.sent_at - self.started_at),
-                ended_ms=1000 * ((a.ended_at or a.sent_at) - self.started_at),
-                error=a.error.code if a.error else None,
-            )
-            for a in self.attempts
-        ]
+        ids = self.view.fleet.deployments
+        return [a.record(ids[a.deployment].id, self.started_at) for a in self.attempts]
 
 
 def _too_slow(attempt: Attempt) -> AttemptError:

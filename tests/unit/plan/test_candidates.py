@@ -157,7 +157,7 @@ def test_only_windows_larger_than_the_smallest_that_refused_remain() -> None:
         *(deployment(name, model=name) for name in sizes), models=[model(k, context_window=v) for k, v in sizes.items()]
     )
     candidates = Candidates(made, ask())
-    candidates.smallest_window = 8_000
+    candidates.too_long_for(0)
     assert candidates.usable() == [1]
 
 
