@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+PACE_SPREAD = 0.25  # how much the pace of single answers differs, in logs, which no caller can know
+
 
 class LatencyPriority(Enum):
     """What the caller wants to be fast."""

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from routing.fleet import Fleet
 from routing.latency.network import NetworkFloor
+from routing.latency.news import News
 from routing.latency.prediction import PRIOR_SAMPLES, SHIFT, Belief, length_points, mean_above, prompt_log, within
 from routing.latency.sketch import Sketch
 from routing.latency.sums import (
@@ -39,11 +40,11 @@ from routing.latency.sums import (
     X,
 )
 from routing.outcome import LatencyMeasurement
+from routing.request import PACE_SPREAD
 
 PRIOR_LEVEL, PRIOR_SPREAD, PRIOR_PACE, PRIOR_FAILING = PRIOR_SAMPLES, 10.0, 2.0, 4.0  # samples that the prior is worth
 UPPER_HALF = 1.45  # the squares of both halves, as those of the upper half alone
 CLIP, CLIP_AFTER = 2.5, 3.0  # one wild sample must not own the level, once there are a few
-PACE_SPREAD = 0.25  # in logs, of an answer's pace about what is believed
 RARE = 0.1  # share of answers that come so late: a later one counts as a failure more and more
 SILENCE_CLIP = 1.0  # a cancelled call that was silent counts as at most this much above the level
 RATE_LIMIT_WEIGHT = 0.8  # of a failure
@@ -52,9 +53,6 @@ EVENT_FADING, PRIOR_EVENTS = (
     0.9,
     4.0,
 )  # of streams before the newest, in tokens per event; events of one token before all
-# Flushes of all deployments that are kept apart until a merge holds them, or as many sketches in more flushes: where
-# instances are many, they write little at once and pull rarely
-MOST_UNMERGED = 16
 RENEW_S = 5.0  # beliefs age without news; this often they are renewed all the same
 
 
@@ -102,8 +100,7 @@ class LatencyTracker:
         self.beliefs = [self.belief(d, 0.0) for d in range(len(priors))]
         self.watchers: list[Watcher] = []
         self._renewed_at = 0.0
-        self._news: dict[int, Sketch] = {}
-        self._unmerged: list[tuple[float, dict[int, Sketch]]] = []  # flushed, and not yet in what was pulled
+        self.own = News(len(priors))
 
     # ------------------------------------------------------------------ what the router tells
     def sent(self, d: int, now: float, quota_s: float) -> None:
@@ -248,27 +245,21 @@ class LatencyTracker:
     @property
     def news(self) -> Set[int]:
         """Deployments of which something was learned here since their last flush."""
-        return self._news.keys()
+        return self.own.fresh
 
     def flush(self, now: float, of: Iterable[int] | None = None) -> dict[int, Sketch]:
         """What was learned here, of these deployments or of all, since their last flush.
 
         It is kept until `pull` says that it was merged.
         """
-        news = {d: self._news.pop(d) for d in (tuple(self._news) if of is None else of) if d in self._news}
-        if news:
-            self._unmerged.append((now, dict(news)))
-        while sum(len(flushed) for _, flushed in self._unmerged) > MOST_UNMERGED * len(self.known):
-            self._fold_oldest()
-        return news
+        return self.own.flush(now, of)
 
     def pull(self, merged: Mapping[int, Sketch], merged_at: float, now: float) -> None:
         """Take what all instances learned, as merged at `merged_at`, and add what of ours is not yet in it."""
-        self._unmerged = [(at, news) for at, news in self._unmerged if at > merged_at]
+        self.own.merged(merged_at)
         for d in range(len(self.known)):
             known = Sketch(now)
-            own = [news[d] for _, news in (*self._unmerged, (now, self._news)) if d in news]
-            for sketch in ([merged[d]] if d in merged else []) + own:
+            for sketch in ([merged[d]] if d in merged else []) + self.own.of(d):
                 known.merge(sketch)
             self.known[d] = known
             self._renew(d, now)
@@ -302,25 +293,7 @@ class LatencyTracker:
     # ------------------------------------------------------------------ inside
     def _both(self, d: int, now: float) -> tuple[Sketch, Sketch]:
         """What is known, and what is new since the last flush."""
-        news = self._news.get(d)
-        if news is None:
-            news = self._news[d] = Sketch(now)
-        return self.known[d], news
-
-    def _fold_oldest(self) -> None:
-        """Nothing was merged for long: the two oldest flushes become one, which is merged when the later one is.
-
-        A profile that holds just the earlier one would have its samples counted twice until the next merge. It would
-        have to be a merge from before all that is kept apart, and not pulled since.
-        """
-        (_, oldest), (at, folded) = self._unmerged[:2]
-        for d, sketch in oldest.items():
-            both = Sketch(at)
-            both.merge(sketch)
-            if d in folded:
-                both.merge(folded[d])
-            folded[d] = both
-        self._unmerged[:2] = [(at, folded)]
+        return self.known[d], self.own.about(d, now)
 
     def _residual(self, d: int, seconds: float, tokens_in: float) -> float:
         return math.log(max(FASTEST_S, seconds - self.net_s[d])) - self.log_base[d] - prompt_log(tokens_in)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from routing.request import PACE_SPREAD
+
 BYTES_PER_TOKEN = 4.0  # start; each provider's usage corrects it
 # Plausible for text of any language; beyond that the prompt held what we do not see, as a provider's own instructions
 LEAST_BYTES_PER_TOKEN, MOST_BYTES_PER_TOKEN = 1.0, 8.0
@@ -14,7 +16,6 @@ ANSWER_TOKENS = 200.0  # start of the median answer
 LONG_ANSWER_TOKENS = 500.0  # who asks for throughput expects a long answer
 # Start of the spread of answers about their median, and about what a caller expects: deviations of the logarithm
 SPREAD, HINTED_SPREAD = 0.8, 0.3
-PACE_SPREAD = 0.25  # how much the pace of single answers differs, which no caller can know
 WEIGHT = 0.05  # of the newest sample
 MOST_NAMES = 1_024
 

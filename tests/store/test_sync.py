@@ -11,9 +11,9 @@ import pytest
 
 from routing.engine import homes
 from routing.errors import StoreUnavailable
+from routing.latency.news import MOST_UNMERGED
 from routing.latency.profile import profiles
 from routing.latency.sums import COLUMNS, TAU_S, WIDE_N
-from routing.latency.tracker import MOST_UNMERGED
 from routing.store import bounds, keys
 from routing.store.shared import SharedStore
 from tests.store.away import Away
@@ -195,7 +195,7 @@ async def test_an_outage_of_any_length_loses_nothing_and_takes_no_memory(tables:
         await me.sync.pulling.beat()
     assert me.samples == pytest.approx(200, rel=0.01), "served from memory"
     assert not me.sync.available
-    assert sum(len(news) for _, news in me.tracker._unmerged) <= MOST_UNMERGED * 3
+    assert me.tracker.own.unmerged <= MOST_UNMERGED * 3
     tables.away = False
     other.clock.at = me.clock.at = NOW + 1
     await me.sync.flushing.beat()

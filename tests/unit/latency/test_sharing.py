@@ -7,9 +7,10 @@ import math
 
 import pytest
 
+from routing.latency.news import MOST_UNMERGED
 from routing.latency.sketch import Sketch
 from routing.latency.sums import ANSWERS, FAILURES, PACE_N, SENT, N
-from routing.latency.tracker import MOST_UNMERGED, LatencyTracker
+from routing.latency.tracker import LatencyTracker
 from routing.outcome import LatencyMeasurement
 from tests.unit.fleets import equal
 
@@ -162,7 +163,7 @@ def test_what_waits_for_a_merge_takes_bounded_memory_and_none_of_it_is_lost() ->
         if n % 3:
             me.tracker.failed(1, me.now, rate_limited=False)
         me.flush()
-        assert sum(len(news) for _, news in me.tracker._unmerged) <= MOST_UNMERGED * 2
+        assert me.tracker.own.unmerged <= MOST_UNMERGED * 2
     me.pull()
     assert me.count == pytest.approx(20 * MOST_UNMERGED, rel=1e-3)
 
@@ -195,4 +196,4 @@ def test_unmerged_additions_are_forgotten_once_merged() -> None:
         me.flush()
         me.merge()
         me.pull()
-    assert len(me.tracker._unmerged) <= 1
+    assert me.tracker.own.unmerged <= 1
