@@ -12,7 +12,7 @@ NODE := node_modules/.ready
 .PHONY: help run test check contract host store faults key override lock schema bench bench-routing bench-store infra what-if deploy clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.txt requirements-dev.txt
 	@python=$$(bash .ci/find-python) || exit 1; echo "setting up .venv with $$python"; $$python -m venv --clear .venv
@@ -28,7 +28,7 @@ run: $(READY) $(if $(filter-out 1,$(REGIONS)),$(NODE))  ## the app on http://127
 
 test: check contract host store  ## everything that must pass before a change lands
 
-check: $(READY)  ## lint, types, floors, unit and property tests: seconds
+check: $(READY)  ## lint, types, floors, unit and property tests: a minute and a half
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && .venv/bin/lint-imports --no-cache
 	@$(PY) -m pytest tests/unit tests/property tests/balance tests/infra
 
@@ -62,7 +62,7 @@ what-if: $(READY)  ## what a deployment would change: ENV=dev
 deploy: $(READY)  ## to Azure, region by region: ENV=dev DRY_RUN=1 ONLY=templates|REGION DRAIN_MINUTES=15
 	@$(PY) -m local.deploy deploy --env $(ENV) --only "$(ONLY)" --drain-minutes $(DRAIN_MINUTES) $(if $(DRY_RUN),--dry-run)
 
-bench-routing: $(READY)  ## routing quality in virtual time, every policy and scenario: TRACES=DIR FULL=1
+bench-routing: $(READY)  ## routing quality in virtual time: eight rules, four scenarios; FULL=1: 21 and fourteen; TRACES=DIR
 	@$(PY) -m bench.routing $(ARGS)
 
 bench-store: $(READY) $(NODE)  ## what sharing costs: latency with the store away, calls, bytes

@@ -2,7 +2,7 @@
 
 TRACES=DIR replays real traces (docs/routing-quality.md says what DIR must hold); without it worlds are drawn from
 distributions that were fitted to them.
-FULL=1 runs the fourteen scenarios that figures are quoted for, with all policies. That takes an hour and more, so
+FULL=1 runs the fourteen scenarios that figures are quoted for, with 21 policies. That takes an hour and more, so
 `--out` keeps every run as it ends, and the same command goes on where it stopped.
 `--without hedges,sharing` adds the product's policy without hedges, and without sharing: what each part is worth.
 """

@@ -24,7 +24,7 @@ import numpy as np
 
 from bench.routing.arguments import all_known, limit, names
 from bench.routing.deployments import STEP_S, Deployments
-from bench.routing.measures import measure
+from bench.routing.measures import WINDOW_S, measure
 from bench.routing.report import tables
 from bench.routing.runs import ORACLES, Run, maker
 from bench.routing.samplelog import LoggedRequest, read
@@ -96,18 +96,26 @@ class LoggedAsks:
 
 def replayed(log: Sequence[LoggedRequest], fleet: Fleet, policies: Sequence[str], seed: int = 1) -> list[Run]:
     """Each policy through the logged requests. Raises ConfigurationError where there is nothing to replay."""
-    if not log:
-        raise ConfigurationError("the log holds no request")
-    origins = sorted({r.origin for r in log})
-    for origin in origins:
-        if origin not in fleet.region_by_name:
-            raise ConfigurationError(f"the log's origin '{origin}' is no region of the fleet")
-    runs = []
+    origins, runs = _origins(log, fleet), []
     for policy in policies:
         world = world_of(log, fleet, origins, seed)
         record = Simulation(world, maker(policy), fleet, LoggedAsks(log), origins).run()
         runs.append(Run("log", seed, policy, measure(world, record)))
     return runs
+
+
+def _origins(log: Sequence[LoggedRequest], fleet: Fleet) -> list[str]:
+    """The regions of the routers that wrote the log. Raises ConfigurationError where it cannot be of this fleet."""
+    if not log or log[-1].at - log[0].at < WINDOW_S:
+        raise ConfigurationError(f"the log holds no request, or less than {WINDOW_S:g} s of them: that tells nothing")
+    origins = sorted({r.origin for r in log})
+    for origin in origins:
+        if origin not in fleet.region_by_name:
+            raise ConfigurationError(f"the log's origin '{origin}' is no region of the fleet")
+    tried = {attempt.deployment for r in log for attempt in r.attempts}
+    if tried.isdisjoint(d.id for d in fleet.deployments):
+        raise ConfigurationError(f"none of the log's deployments ({', '.join(sorted(tried)[:5])}) is in the fleet")
+    return origins
 
 
 def as_logged(log: Sequence[LoggedRequest]) -> Run:

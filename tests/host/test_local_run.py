@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -23,6 +24,7 @@ import aiohttp
 import pytest
 
 from routing.fleet import load
+from routing.policy import POLICIES
 from tests.host.program import ROOT, Program
 
 ECHO = ROOT / "tests" / "host" / "apps" / "echo"
@@ -136,6 +138,11 @@ async def test_two_regions_have_names_settings_and_log_lines_of_their_own(port: 
             assert program.line("ready ") == f"http://127.0.0.1:{port + i} ({REGIONS[i]})"
         for i in range(2):
             assert (await seen(f"http://127.0.0.1:{port + i}"))["router"]["ROUTER_REGION"] == REGIONS[i]
+        exported = shlex.split(program.line("export "))
+        settings = (await seen(f"http://127.0.0.1:{port}"))["router"]
+        assert exported == [f"ROUTER_STORE_CONNECTION={settings['ROUTER_STORE_CONNECTION']}"], (
+            "a shell takes it as it is"
+        )
         ticking = {line.split(" | ")[0] for line, _ in zip(ticks(program), range(8), strict=False)}
         assert ticking == set(REGIONS[:2])
         assert program.stop(signal.SIGTERM) == 0
@@ -212,6 +219,29 @@ def test_what_cannot_be_is_refused_by_name(tmp_path: Path, arguments: tuple[str,
     with run(7071, tmp_path, *arguments) as program:
         assert program.process.wait() == 2
         assert program.errors.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("ROUTER_REGION", f"ROUTER_REGION: there is no region 'mars' in the fleet; there are {', '.join(REGIONS)}\n"),
+        ("ROUTER_POLICY", f"ROUTER_POLICY: 'mars' is none of {', '.join(sorted(POLICIES))}\n"),
+    ],
+)
+def test_a_setting_that_names_nothing_is_told_in_one_line(port: int, tmp_path: Path, name: str, fault: str) -> None:
+    environment: dict[str, Any] = {name: "mars"}
+    with run(port, tmp_path, **environment) as program:
+        assert program.process.wait() == 2
+        assert program.errors == fault
+        assert program.output.read() == ""
+
+
+@pytest.mark.parametrize(("named", "first"), [(FLEET.regions[1].aliases[0], REGIONS[1]), ("", REGIONS[0])])
+def test_the_region_that_is_named_is_the_first(port: int, tmp_path: Path, named: str, first: str) -> None:
+    """By Azure's name or an alias; without one it is the fleet's first."""
+    with run(port, tmp_path, ROUTER_REGION=named) as program:
+        assert program.line("starting ") == "simulator …"
+        assert program.line("starting ") == f"{first} …"
 
 
 class TestRealEndpoints:

@@ -113,9 +113,17 @@ def test_a_deployment_that_the_fleet_does_not_have_is_named() -> None:
         WhatIf({"c": 60}).of(fleet())
 
 
-def test_an_empty_log_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="no request"):
-        replayed([], fleet(), ["slo"])
+@pytest.mark.parametrize("requests", [0, 1, 5])
+def test_a_log_that_tells_nothing_is_refused(requests: int) -> None:
+    with pytest.raises(ConfigurationError, match="no request, or less than 5 s"):
+        replayed(log(requests=requests), fleet(), ["slo"])
+
+
+def test_a_log_of_another_fleet_is_refused() -> None:
+    """With priors alone a replay would look like an answer."""
+    other = fleets.fleet(deployments=[fleets.deployment("c")])
+    with pytest.raises(ConfigurationError, match=r"none of the log's deployments \(a, b\)"):
+        replayed(log(), other, ["slo"])
 
 
 class TestCommand:
@@ -125,9 +133,9 @@ class TestCommand:
     def samples(self, tmp_path: Path) -> Path:
         """Of a router at the repository's own fleet."""
         path = tmp_path / "samples.jsonl"
-        path.write_text(
-            "".join(json.dumps(line(at=1e9 + i, models=[], regions=[], pinned=None)) + "\n" for i in range(20))
-        )
+        tried = line()["attempts"][0] | {"deployment": "eastus-gpt-5.4-mini"}
+        rows = [line(at=1e9 + i, models=[], regions=[], pinned=None, attempts=[tried]) for i in range(20)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         return path
 
     def test_the_example_of_the_documentation_runs(
@@ -142,6 +150,7 @@ class TestCommand:
         out = capsys.readouterr().out
         assert out.count("As it was") == 2
         assert out.count("With the changes") == 1
+        assert out.count(LOGGED) == 2, "once in each table of hit rates, and among no differences or costs"
 
     @pytest.mark.parametrize(
         ("arguments", "fault"),

@@ -52,5 +52,5 @@ def test_what_is_no_gzipped_text_is_named(complete: Path, content: bytes) -> Non
 
 def test_the_documentation_lists_every_file_and_column() -> None:
     text = (ROOT / "docs" / "routing-quality.md").read_text()
-    told = {name: columns for name, columns in re.findall(r"^\| `(\w[\w.-]+)` \| (`.*?`)[^`|]* \|", text, re.MULTILINE)}
+    told = dict(re.findall(r"^\| `(\w[\w.-]+)` \| (`.*?`)[^`|]* \|", text, re.MULTILINE))
     assert {name: tuple(re.findall(r"`(.*?)`", told[name])) for name in FILES} == FILES
