@@ -7,6 +7,7 @@ RouterError                         code, status, retriable, and what to do, in 
 │   ├── PermissionDenied (403)      a known key, not allowed this
 │   ├── UnknownModel (404)
 │   ├── RequestTooLarge (413)
+│   ├── UploadTimeout (408)
 │   ├── NoEligibleDeployment        filters of the request leave nothing
 │   └── ProviderRejected            the provider says that the request itself is wrong: passed on as it is
 ├── CapacityError                   come back later; `retry_after_s` says when
@@ -15,6 +16,8 @@ RouterError                         code, status, retriable, and what to do, in 
 │   ├── Overloaded (503)
 │   └── SloUnattainable (503)       `require` asked for a target that nothing is predicted to meet
 ├── DeadlineExceeded (504)          `ttft_timeout` or `total_timeout`
+├── CallerLeft (499)                the caller closed the connection: there is nobody to tell
+├── CallerStalled (499)             the caller reads no more
 ├── StoreUnavailable                the shared store did not answer; in the background only, no caller ever sees it
 ├── AllDeploymentsFailed (502)
 └── AttemptError                    one attempt on one deployment failed; the plan decides what follows
@@ -82,6 +85,14 @@ class PermissionDenied(RequestError):
     code = "permission_denied"
     status = 403
     type = "permission_error"
+
+
+class UploadTimeout(RequestError):
+    """The caller sends its request too slowly."""
+
+    code = "upload_timeout"
+    status = 408
+    type = "timeout_error"
 
 
 class UnknownModel(RequestError):
@@ -167,6 +178,20 @@ class AllDeploymentsFailed(RouterError):
 
     code = "all_deployments_failed"
     status = 502
+
+
+class CallerLeft(RouterError):
+    """The caller closed the connection; there is nobody to tell."""
+
+    code = "caller_left"
+    status = 499
+
+
+class CallerStalled(RouterError):
+    """The caller keeps the connection open and reads nothing; there is nobody to tell."""
+
+    code = "caller_stalled"
+    status = 499
 
 
 class StoreUnavailable(RouterError):

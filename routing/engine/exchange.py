@@ -14,7 +14,15 @@ from random import Random
 
 from routing.engine.call import Call
 from routing.engine.clock import Clock
-from routing.errors import OUR_FAULT, AdapterFault, AttemptError, AttemptTimedOut, ProtocolError, RouterError
+from routing.errors import (
+    OUR_FAULT,
+    AdapterFault,
+    AttemptError,
+    AttemptTimedOut,
+    CallerLeft,
+    ProtocolError,
+    RouterError,
+)
 from routing.fleet import Deployment, Model
 from routing.outcome import LatencyMeasurement, Outcome, Usage
 from routing.plan import (
@@ -43,13 +51,6 @@ from routing.request import ChatRequest, LatencyPriority
 IDLE_GAPS, LEAST_IDLE_S = 80.0, 15.0  # a stream is dead after so many of its usual gaps in silence, not within 15 s
 EXTRA_EVENTS = 64  # answers may have this many content events more than the model's longest have tokens
 LOG = logging.getLogger("routing.exchange")
-
-
-class CallerLeft(RouterError):
-    """The caller closed the connection; there is nobody to tell."""
-
-    code = "caller_left"
-    status = 499
 
 
 class Exchange:

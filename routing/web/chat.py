@@ -19,8 +19,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from routing.dialects import openai_chat
 from routing.dialects.openai_answer import KEEP_ALIVE, OpenAIAnswer, error_body
-from routing.engine.exchange import CallerLeft, Exchange
-from routing.errors import OUR_FAULT, RouterError
+from routing.engine.exchange import Exchange
+from routing.errors import OUR_FAULT, CallerLeft, CallerStalled, RouterError
 from routing.request import ChatRequest
 from routing.web import asking, heading
 from routing.web.coordinator import forget
@@ -31,13 +31,6 @@ KEEP_ALIVE_S = 15.0  # Front Door ends a response that is silent for 30 s
 STALLED_S = 30.0  # a caller who reads nothing for so long holds a lease for nothing
 LOOK_S = 5.0  # between two looks at both
 LOG = logging.getLogger("routing.chat")
-
-
-class CallerStalled(RouterError):
-    """The caller keeps the connection open and reads nothing; there is nobody to tell."""
-
-    code = "caller_stalled"
-    status = 499
 
 
 class ChatResponse(Response):

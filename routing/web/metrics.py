@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
-from routing.engine.exchange import CallerLeft
 from routing.engine.sync import Sync
-from routing.errors import RouterError
+from routing.errors import CallerLeft, RouterError
 from routing.outcome import Outcome
 
 TTFT_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)

@@ -9,8 +9,7 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Send
 
-from routing.engine.exchange import CallerLeft
-from routing.errors import Overloaded, RequestError, RequestTooLarge
+from routing.errors import CallerLeft, Overloaded, RequestTooLarge, UploadTimeout
 
 CHAT_BYTES = 20 * 1024 * 1024  # of a chat request: images are base64
 OTHER_BYTES = 64 * 1024
@@ -20,14 +19,6 @@ ALL_BYTES = 256 * 1024 * 1024  # of bodies in memory at once, in one instance
 PART_S, BODY_S = 30.0, 240.0
 
 type Header = tuple[bytes, bytes]
-
-
-class UploadTimeout(RequestError):
-    """The caller sends its request too slowly."""
-
-    code = "upload_timeout"
-    status = 408
-    type = "timeout_error"
 
 
 class Bodies:

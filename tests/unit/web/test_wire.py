@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from starlette.types import Receive
 
-from routing.engine.exchange import CallerLeft
-from routing.errors import Overloaded, RequestTooLarge, RouterError
+from routing.errors import CallerLeft, Overloaded, RequestTooLarge, RouterError, UploadTimeout
 from routing.web import wire
-from routing.web.wire import Bodies, UploadTimeout
+from routing.web.wire import Bodies
 from tests.harness.eventually import eventually
 
 LIMIT, ALL = 100, 250
