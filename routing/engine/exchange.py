@@ -71,6 +71,7 @@ class Exchange:
         self.usage: Usage | None = None
         self.first_at = self.last_at = 0.0
         self.events = 0
+        self._most_events = 0
         self.error: RouterError | None = None
         self._providers, self._clock = providers, clock
         self._loop = asyncio.get_running_loop()
@@ -165,7 +166,7 @@ class Exchange:
         self.last_at = self._clock.now()
         if before < PACE_EVENTS <= self.events and self.last_at > self.first_at:
             self._post(Progress(call.number, (self.last_at - self.first_at) / (self.events - 1)))
-        if self.events > self.request.ask.answers * self.model.max_output_tokens + EXTRA_EVENTS:
+        if self.events > self._most_events:
             error = ProtocolError("the answer is longer than the model's longest")
             self._post(Failed(call.number, error))
             raise error
@@ -300,6 +301,7 @@ class Exchange:
     def _commit(self, call: Call) -> None:
         self._call = call
         self.first_at = self.last_at = self._clock.now()
+        self._most_events = self.request.ask.answers * self.model.max_output_tokens + EXTRA_EVENTS
         d = self.plan.attempts[call.number].deployment
         gap = self.view.tracker.beliefs[d].pace
         self._idle_s = min(self.model.idle_timeout_s, max(LEAST_IDLE_S, IDLE_GAPS * gap))

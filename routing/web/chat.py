@@ -109,11 +109,14 @@ class ChatResponse(Response):
         self._sent = 200
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         self._streaming = True
+        to_caller, loop_time = self._to_caller, self._loop.time
         try:
             while piece is not None and not piece.last:
                 body = answer.piece(piece)
-                if body:
-                    await self._send({"type": "http.response.body", "body": body, "more_body": True})
+                if body:  # as `_send` does it, without a coroutine for each token
+                    self._writing, self._wrote_at = True, loop_time()
+                    await to_caller({"type": "http.response.body", "body": body, "more_body": True})
+                    self._writing = False
                 piece = await exchange.read()
             rest = b""
             if piece is not None:  # the end is known with the last words: both go in one write

@@ -57,7 +57,8 @@ class Bodies:
         async with asyncio.timeout(PART_S) as until:
             while more:
                 part, more = await _part(receive)
-                until.reschedule(min(last, now() + PART_S))
+                if more:
+                    until.reschedule(min(last, now() + PART_S))
                 body += part
                 self._held += len(part)
                 if len(body) > limit:
