@@ -140,8 +140,13 @@ def crew(folder: Path) -> Iterator[Crew]:
         yield Crew(folder, stack, url, store)
 
 
-async def ask(session: aiohttp.ClientSession, router: Router, tokens: int) -> Answer:
-    """One streamed answer, or what came of it. Without hedges: they would hide what the router does not know."""
+async def ask(
+    session: aiohttp.ClientSession, router: Router, tokens: int, begun: asyncio.Event | None = None
+) -> Answer:
+    """One streamed answer, or what came of it. Without hedges: they would hide what the router does not know.
+
+    `begun` is set with its first word.
+    """
     message = {"role": "user", "content": "Hello."}
     body = {"model": MODEL, "stream": True, "max_tokens": tokens, "messages": [message], "routing": {"hedge": "off"}}
     text, whole, first_at = bytearray(), False, None
@@ -149,6 +154,8 @@ async def ask(session: aiohttp.ClientSession, router: Router, tokens: int) -> An
         async with session.post(f"{router.url}/v1/chat/completions", json=body) as response:
             async for chunk in response.content.iter_any():
                 first_at = first_at or time.monotonic()
+                if begun is not None:
+                    begun.set()
                 text += chunk
             whole = response.status == 200
     except aiohttp.ClientError:
