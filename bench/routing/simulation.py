@@ -105,9 +105,9 @@ class Simulation:
         plan = Plan(self._asks.of(i, instance.lengths), instance.view, instance.policy, instance.rng, now)
         self._plans[i] = plan, instance, [], [math.inf]
         self._tell(i, Start(), now)
-        if plan.choice is not None:
-            self.record.first_choice[i] = plan.choice.score.deployment
-            self.record.predicted[i] = plan.choice.score.probability
+        if plan.attempts:
+            predicted = plan.attempts[0].score
+            self.record.first_choice[i], self.record.predicted[i] = predicted.deployment, predicted.probability
 
     def _tell(self, i: int, event: Event, now: float) -> None:
         """Give an event to the plan of request i and do what it asks for."""

@@ -230,8 +230,8 @@ class Exchange:
 
     def slo(self) -> str:
         """Whether the caller's target was met; for a whole answer known only at its end."""
-        ask, choice = self.request.ask, self.plan.choice
-        if ask.target_s is None or choice is None:
+        ask, attempts = self.request.ask, self.plan.attempts
+        if ask.target_s is None or not attempts:
             return "none"
         if ask.priority is LatencyPriority.STREAMING and self.first_at:
             return "met" if self.first_at - self.received_at <= ask.target_s else "missed"
@@ -239,7 +239,7 @@ class Exchange:
             return "met" if self._met(ask.target_s) else "missed"
         if ask.priority is not LatencyPriority.THROUGHPUT and self._clock.now() - self.received_at > ask.target_s:
             return "missed"
-        return "predicted_met" if choice.score.probability >= ask.percentile / 100 else "predicted_miss"
+        return "predicted_met" if attempts[0].score.probability >= ask.percentile / 100 else "predicted_miss"
 
     def _met(self, target_s: float) -> bool:
         """Whether an answer that has come to its end kept what was asked: a rate is held against its own tokens."""

@@ -21,7 +21,7 @@ from routing.ports import Provider
 from routing.request import Ask, ChatRequest, Demand, LatencyPriority
 
 EVEN = 50.0  # percentile at which the library's `route` calls a limit met: by the median
-DETOURS = "left_home", "home_out"  # reasons of a decision against the user's home; others say nothing of it
+AGAINST_HOME = "left_home", "home_out"  # reasons of a decision; others say nothing of the user's home
 
 
 class LatencyRouter:
@@ -136,7 +136,7 @@ class LatencyRouter:
         home = ask.home or region
         may_be_home = home == region or self._served_from(home, ask)
         self.affinity.meet(user_key, home if may_be_home else region)
-        if reason in DETOURS:
+        if reason in AGAINST_HOME:
             self.affinity.left(user_key, home, region, at_once=home not in self._regions)
         elif home == region:
             self.affinity.stayed(user_key, home)

@@ -167,10 +167,18 @@ class LatencyTracker:
         return within(age - self.net_s[d], at, b.spread, length * b.pace, length_points(length_spread))
 
     def silent_whole(
-        self, d: int, now: float, age: float, tokens_in: float, length: float, length_spread: float, hangs: bool
+        self,
+        d: int,
+        now: float,
+        age: float,
+        tokens_in: float,
+        length: float,
+        length_spread: float,
+        answered_by: float,
+        hangs: bool,
     ) -> None:
         """An unstreamed call was dropped after `age` seconds: its answer, of about `length` tokens, would have taken
-        longer.
+        longer. With the probability `answered_by` it was due.
 
         Level and pace learn what is to be expected of a value that is known to lie above a bound: the mean of the
         normal distribution's rest (inverse Mills ratio; the E step of EM for censored samples). An answer may also be
@@ -179,8 +187,7 @@ class LatencyTracker:
 
         A silence that hardly an answer would have had is rather a failure, by how rare it is.
         """
-        rare = 1 - (1 - self.answered_by(d, age, tokens_in, length, length_spread)) / RARE
-        failed = 1.0 if hangs else max(0.0, rare)
+        failed = 1.0 if hangs else max(0.0, 1 - (1 - answered_by) / RARE)
         b = self.beliefs[d]
         first, answer = math.exp(b.level + self.log_base[d] + prompt_log(tokens_in)), length * b.pace
         own = math.hypot(b.spread * first, PACE_SPREAD * answer) / (first + answer)

@@ -82,8 +82,9 @@ class Lessons:
             tracker.silent(d, now, age, tokens_in)
             return
         length = self._ask.expected_tokens, self._ask.length_spread
-        hangs = self._view.health.silent(d, tracker.answered_by(d, age, tokens_in, *length))
-        tracker.silent_whole(d, now, age, tokens_in, *length, hangs)
+        answered_by = tracker.answered_by(d, age, tokens_in, *length)
+        hangs = self._view.health.silent(d, answered_by)
+        tracker.silent_whole(d, now, age, tokens_in, *length, answered_by, hangs)
         if hangs:
             self._view.health.failed(d, now, self._rng)
 

@@ -66,7 +66,6 @@ class Plan:
         self.started_at = now
         self.attempts: list[Attempt] = []
         self.committed: Attempt | None = None
-        self.choice: Choice | None = None  # of the first attempt: what was predicted
         self.reason = ""
         self.over = False
         self._target_at = math.inf if ask.target_s is None else now + ask.target_s
@@ -183,10 +182,8 @@ class Plan:
         paid, left = 0.0 if _free(after) else float(self.view.failovers.take()), self._left(now)
         spread = after is not None or self.ask.client_retry
         choice = self.policy.choose(self.view, self.ask, candidates, left, now, self.rng, spread)
-        if self.choice is None:
-            self.choice = choice
-            if left is None:
-                self._hedge_until = now + NO_TARGET_PATIENCE * choice.target_s
+        if left is None and not self.attempts:
+            self._hedge_until = now + NO_TARGET_PATIENCE * choice.target_s
         self.reason = reason or choice.reason
         actions = self._open(choice.score, choice.second, now, hedge=False, paid=paid)
         self._hedge_at = self._planned_hedge(choice, now)

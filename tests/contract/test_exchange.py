@@ -378,6 +378,26 @@ async def test_each_of_several_answers_may_be_as_long_as_the_models_longest(answ
         assert (b"protocol_error" in answer.body) is not whole
 
 
+async def test_a_target_whose_time_is_over_is_missed_whatever_was_predicted() -> None:
+    late: list[Step] = [Delay(0.4), *error(500)]
+    async with Upstream(late) as a, Upstream(late) as b, two(a, b, second=FAST) as (_, caller):
+        answer = await caller.chat(routing={"max_ttft_ms": 300, "hedge": "off"})
+        assert (answer.status, header(answer, "slo")) == (502, "missed")
+
+
+async def test_a_caller_who_leaves_a_quick_stream_makes_nobody_slow() -> None:
+    """Too early for the pace to have been told: what was seen until then counts, and not the time since the first word
+    as if it had been one word's."""
+    quick = [step for word in A.contents(20) for step in (chunk(word), Delay(0.001))]
+    said: list[Step] = [stream_head(), chunk(A.role()), *quick, HANG]
+    slow = {**FAST, "tokens_per_second": 50.0}
+    async with Upstream(said) as a, Upstream() as b, two(a, b, first=slow) as (router, caller):
+        async with caller.open() as response:
+            await response.content.readuntil(b"A20")
+        await eventually(lambda: not any(router.in_flight().values()))
+        assert router.edge.router.tracker.beliefs[0].pace < 0.9 / 50
+
+
 async def test_a_call_that_is_cancelled_from_inside_is_answered_elsewhere_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

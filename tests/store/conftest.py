@@ -12,6 +12,7 @@ from local.azurite import connection
 from routing.store.memory import MemoryStore
 from routing.store.shared import SharedStore
 from routing.store.table_storage import TableStorage
+from tests.store.away import Away
 from tests.store.emulator import emulator
 
 
@@ -20,6 +21,18 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of an emulator that lives as long as the tests."""
     with emulator(tmp_path_factory.mktemp("azurite")) as port:
         yield port
+
+
+@pytest.fixture
+def tables() -> Away:
+    """Tables in memory that can be taken away."""
+    return Away()
+
+
+@pytest.fixture
+def shared(tables: Away) -> SharedStore:
+    """The store on them."""
+    return SharedStore(tables)
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from routing.engine.periods import PULL_S
 from routing.engine.sync import IDLE_ORDERS_S
 from routing.ports import Override
@@ -15,16 +13,6 @@ from tests.store.away import Away
 from tests.store.instances import Instance
 from tests.store.learned import NOW
 from tests.unit.fleets import deployment, fleet
-
-
-@pytest.fixture
-def tables() -> Away:
-    return Away()
-
-
-@pytest.fixture
-def shared(tables: Away) -> SharedStore:
-    return SharedStore(tables)
 
 
 async def test_an_order_is_obeyed_and_lifted_again(shared: SharedStore) -> None:

@@ -23,16 +23,6 @@ from tests.store.learned import NOW, learned
 from tests.unit.fleets import deployment, fleet
 
 
-@pytest.fixture
-def tables() -> Away:
-    return Away()
-
-
-@pytest.fixture
-def shared(tables: Away) -> SharedStore:
-    return SharedStore(tables)
-
-
 def test_a_region_is_counted_until_its_profiles_are_forgotten() -> None:
     assert regions.GONE_S == FORGET_S
 

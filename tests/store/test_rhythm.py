@@ -21,16 +21,6 @@ from tests.store.instances import Instance
 from tests.store.learned import NOW
 
 
-@pytest.fixture
-def tables() -> Away:
-    return Away()
-
-
-@pytest.fixture
-def shared(tables: Away) -> SharedStore:
-    return SharedStore(tables)
-
-
 async def failing() -> None:
     raise StoreUnavailable("away")
 

@@ -22,16 +22,6 @@ from tests.store.learned import NOW
 from tests.unit.fleets import deployment, fleet
 
 
-@pytest.fixture
-def tables() -> Away:
-    return Away()
-
-
-@pytest.fixture
-def shared(tables: Away) -> SharedStore:
-    return SharedStore(tables)
-
-
 def test_the_codec_knows_as_many_sums_as_the_tracker_keeps() -> None:
     assert bounds.COLUMNS == COLUMNS == len(TAU_S)
 

@@ -156,7 +156,8 @@ WHOLE_S = NET_S + BASE_S + TOKENS * PACE_S
 
 
 def drop(t: LatencyTracker, age: float, length_spread: float = 0.38, hangs: bool = False) -> None:
-    t.silent_whole(0, NOW, age, 1_000, TOKENS, length_spread, hangs)
+    answered_by = t.answered_by(0, age, 1_000, TOKENS, length_spread)
+    t.silent_whole(0, NOW, age, 1_000, TOKENS, length_spread, answered_by, hangs)
 
 
 @pytest.mark.parametrize("waited", [0.6, 1.0, 1.5])
